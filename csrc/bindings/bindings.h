@@ -1,0 +1,36 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "cpp_chunk/chunk_solver.h"
+#include "cpp_chunk/step.h"
+
+namespace cpp_chunk::bindings {
+
+// The GIL is kept everywhere: calls take from a tenth of a microsecond to a millisecond, less
+// than giving it back and taking it again can cost under load, and the objects are not locked.
+
+/// \brief Python's `(num_tokens, num_computed_tokens)`, or `(remaining, num_computed_tokens)`.
+using TokenPair = std::pair<std::int64_t, std::int64_t>;
+/// \brief Python's `(chunks, latency_ms)`.
+using Sample = std::pair<std::vector<TokenPair>, double>;
+
+[[nodiscard]] std::vector<Chunk> to_chunks(const std::vector<TokenPair>& pairs);
+[[nodiscard]] std::vector<MeasuredStep> to_measured_steps(const std::vector<Sample>& samples);
+[[nodiscard]] ChunkLimits to_limits(std::int64_t max_chunk_tokens, std::int64_t min_chunk_tokens,
+                                    std::int64_t alignment);
+
+void bind_error(pybind11::module_& module);
+void bind_latency_model(pybind11::module_& module);
+void bind_fit(pybind11::module_& module);
+void bind_target(pybind11::module_& module);
+void bind_chunk_solver(pybind11::module_& module);
+void bind_plan(pybind11::module_& module);
+void bind_calibrator(pybind11::module_& module);
+
+}  // namespace cpp_chunk::bindings

@@ -1,0 +1,44 @@
+#include <string>
+
+#include "bindings/bindings.h"
+#include "cpp_chunk/error.h"
+
+namespace cpp_chunk::bindings {
+
+std::vector<Chunk> to_chunks(const std::vector<TokenPair>& pairs) {
+  std::vector<Chunk> chunks;
+  chunks.reserve(pairs.size());
+  for (const auto& [num_tokens, num_computed_tokens] : pairs) {
+    chunks.push_back({.num_tokens = num_tokens, .num_computed_tokens = num_computed_tokens});
+  }
+  return chunks;
+}
+
+std::vector<MeasuredStep> to_measured_steps(const std::vector<Sample>& samples) {
+  std::vector<MeasuredStep> steps;
+  steps.reserve(samples.size());
+  for (const auto& [pairs, latency_ms] : samples) {
+    MeasuredStep step{.features = {}, .latency_ms = latency_ms};
+    for (const Chunk& chunk : to_chunks(pairs)) {
+      if (!is_valid(chunk)) {
+        throw InvalidArgument("sample " + std::to_string(steps.size()) +
+                              " has a chunk with token counts outside [0, " +
+                              std::to_string(kMaxTokens) + "]: num_tokens " +
+                              std::to_string(chunk.num_tokens) + ", num_computed_tokens " +
+                              std::to_string(chunk.num_computed_tokens));
+      }
+      step.features.add(chunk);
+    }
+    steps.push_back(step);
+  }
+  return steps;
+}
+
+ChunkLimits to_limits(std::int64_t max_chunk_tokens, std::int64_t min_chunk_tokens,
+                      std::int64_t alignment) {
+  return {.max_chunk_tokens = max_chunk_tokens,
+          .min_chunk_tokens = min_chunk_tokens,
+          .alignment = alignment};
+}
+
+}  // namespace cpp_chunk::bindings

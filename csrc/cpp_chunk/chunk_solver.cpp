@@ -1,0 +1,252 @@
+#include "cpp_chunk/chunk_solver.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "cpp_chunk/error.h"
+
+namespace cpp_chunk {
+namespace {
+
+// Rounding of the closed form must not turn an exact fit into one more step.
+constexpr double kStepTolerance = 1e-9;
+// A chunk may leave at least half of itself: two thirds now, one third later.
+constexpr double kTailShare = 2.0 / 3.0;
+constexpr double kFloorStretch = 1.5;
+
+void check_count(const char* name, std::int64_t value) {
+  if (value < 0 || value > kMaxTokens) {
+    throw InvalidArgument(std::string(name) + " must be in [0, " + std::to_string(kMaxTokens) +
+                          "], got " + std::to_string(value));
+  }
+}
+
+// The variable work of a rest of a prompt, as a function of how many steps it is cut into:
+// work(k) = fixed + cut/k + k*repeated. Sum(x^2/2) + sum(x*(h_i - h)) telescopes to R^2/2 for
+// any cut; what quadratic and cross price differently is left over, at its least for equal chunks.
+struct RestWork {
+  double fixed_ms;
+  double cut_ms;
+  double repeated_ms;
+
+  RestWork(const Coefficients& model, double remaining_tokens, double num_computed_tokens)
+      : fixed_ms(remaining_tokens *
+                 (model.cross * (num_computed_tokens + 0.5 * remaining_tokens) + model.linear -
+                  0.5 * model.context)),
+        cut_ms(0.5 * (model.quadratic - model.cross) * remaining_tokens * remaining_tokens),
+        repeated_ms(model.context * (num_computed_tokens + 0.5 * remaining_tokens)) {}
+
+  [[nodiscard]] double share_ms(double num_steps) const {
+    return (fixed_ms + cut_ms / num_steps) / num_steps + repeated_ms;
+  }
+
+  // Smallest k with k*capacity >= work(k); infinity when the history alone outgrows the capacity.
+  [[nodiscard]] double steps_within(double capacity_ms) const {
+    const double spendable_ms = capacity_ms - repeated_ms;
+    if (!(spendable_ms > 0.0)) {
+      return std::numeric_limits<double>::infinity();
+    }
+    if (share_ms(1.0) <= capacity_ms) {
+      return 1.0;
+    }
+    const double discriminant = fixed_ms * fixed_ms + 4.0 * spendable_ms * cut_ms;
+    const double root = std::sqrt(std::max(0.0, discriminant));
+    return std::max(1.0,
+                    std::ceil((fixed_ms + root) / (2.0 * spendable_ms) * (1.0 - kStepTolerance)));
+  }
+};
+
+// Tokens up to the last multiple of the alignment within num_tokens; <= 0 when there is none.
+std::int64_t aligned_down(std::int64_t num_tokens, std::int64_t num_computed_tokens,
+                          std::int64_t alignment) {
+  return (num_computed_tokens + num_tokens) / alignment * alignment - num_computed_tokens;
+}
+
+std::int64_t to_tokens(double num_tokens, std::int64_t cap) {
+  return num_tokens < static_cast<double>(cap) ? static_cast<std::int64_t>(num_tokens) : cap;
+}
+
+}  // namespace
+
+void ChunkLimits::check() const {
+  const auto got = [this] {
+    return "got max_chunk_tokens " + std::to_string(max_chunk_tokens) + ", min_chunk_tokens " +
+           std::to_string(min_chunk_tokens) + ", alignment " + std::to_string(alignment);
+  };
+  if (max_chunk_tokens < 1 || max_chunk_tokens > kMaxTokens) {
+    throw InvalidArgument("max_chunk_tokens must be in [1, " + std::to_string(kMaxTokens) + "], " +
+                          got());
+  }
+  if (min_chunk_tokens < 0 || min_chunk_tokens > max_chunk_tokens) {
+    throw InvalidArgument("min_chunk_tokens must be in [0, max_chunk_tokens], " + got());
+  }
+  if (alignment < 1 || alignment > max_chunk_tokens) {
+    throw InvalidArgument("alignment must be in [1, max_chunk_tokens], " + got());
+  }
+}
+
+ChunkSolver::ChunkSolver(const LatencyModel& model, const ChunkLimits& limits,
+                         double smooth_factor, std::optional<std::int64_t> base_chunk_tokens)
+    : model_(model),
+      limits_(limits),
+      smooth_factor_(smooth_factor),
+      base_chunk_tokens_(base_chunk_tokens.value_or(limits.max_chunk_tokens)) {
+  limits_.check();
+  if (!(smooth_factor >= 0.0 && smooth_factor <= 1.0)) {
+    throw InvalidArgument("smooth_factor must be in [0, 1], got " + std::to_string(smooth_factor));
+  }
+  if (base_chunk_tokens_ < 1 || base_chunk_tokens_ > limits.max_chunk_tokens) {
+    throw InvalidArgument("base_chunk_tokens must be in [1, max_chunk_tokens " +
+                          std::to_string(limits.max_chunk_tokens) + "], got " +
+                          std::to_string(base_chunk_tokens_));
+  }
+}
+
+void ChunkSolver::set_target(double target_ms) {
+  if (!(target_ms >= 0.0)) {
+    throw InvalidArgument("target_ms must be >= 0, got " + std::to_string(target_ms));
+  }
+  target_ms_ = target_ms;
+}
+
+void ChunkSolver::begin_step(double target_ms) {
+  set_target(target_ms);
+  features_ = {};
+  is_empty_ = true;
+  has_prefill_ = false;
+}
+
+// The chunk that spreads the rest over the fewest steps of the capacity, each taking equal time.
+// Greedy chunks would leave a last step of arbitrary size, which costs the pipeline a whole round.
+double ChunkSolver::shared_tokens(double remaining_tokens, double num_computed_tokens,
+                                  double capacity_ms) const {
+  const auto alignment = static_cast<double>(limits_.alignment);
+  // One alignment step fewer: what flooring to the alignment lost must not add a step.
+  const RestWork tolerant(model_.coefficients(), std::max(0.0, remaining_tokens - alignment),
+                          num_computed_tokens);
+  double num_steps = tolerant.steps_within(capacity_ms);
+  if (!std::isfinite(num_steps)) {
+    return std::numeric_limits<double>::infinity();
+  }
+  num_steps = std::max({num_steps, 2.0,
+                        std::ceil(remaining_tokens / static_cast<double>(limits_.max_chunk_tokens))});
+  const RestWork work(model_.coefficients(), remaining_tokens, num_computed_tokens);
+  double shared = model_.tokens_within(work.share_ms(num_steps), num_computed_tokens);
+  if (num_steps <= 2.0 && shared > kTailShare * remaining_tokens) {
+    // Two steps of equal time would leave less than half of the first one; two thirds and one
+    // third will do when the second fits, three steps otherwise.
+    const double first = kTailShare * remaining_tokens;
+    const double last = remaining_tokens - first;
+    const double admitted =
+        model_.tokens_within(capacity_ms, num_computed_tokens + first) + alignment;
+    shared = last <= admitted
+                 ? first
+                 : std::min(first, model_.tokens_within(work.share_ms(3.0), num_computed_tokens));
+  }
+  return shared;
+}
+
+std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
+                                       std::int64_t num_computed_tokens,
+                                       std::int64_t max_tokens) const {
+  if (target_ms_ < 0.0) {
+    throw InvalidArgument("chunk_tokens needs begin_step first");
+  }
+  check_count("remaining_tokens", remaining_tokens);
+  check_count("num_computed_tokens", num_computed_tokens);
+  check_count("max_tokens", max_tokens);
+  const std::int64_t cap = std::min({remaining_tokens, max_tokens, limits_.max_chunk_tokens});
+  if (cap == 0) {
+    return 0;
+  }
+  if (is_empty_ && smooth_factor_ <= 0.0) {
+    return std::min(cap, base_chunk_tokens_);
+  }
+  const auto remaining = static_cast<double>(remaining_tokens);
+  const auto history = static_cast<double>(num_computed_tokens);
+  const auto alignment = static_cast<double>(limits_.alignment);
+
+  const double left_ms = target_ms_ - step_ms();
+  const double budget_tokens = model_.tokens_within(left_ms, history);
+  double wanted_tokens = budget_tokens;
+  bool is_shared = false;
+  if (budget_tokens + alignment < remaining) {
+    // Decodes stay for the steps to come, other prefills do not.
+    const double capacity_ms =
+        has_prefill_ ? target_ms_ - model_.coefficients().constant : left_ms;
+    const double shared = shared_tokens(remaining, history, capacity_ms);
+    is_shared = shared < wanted_tokens;
+    wanted_tokens = std::min(wanted_tokens, shared);
+  } else {
+    wanted_tokens = remaining;
+  }
+
+  double admitted_tokens = budget_tokens + alignment;
+  std::int64_t floor_tokens = 0;
+  if (is_empty_) {
+    const auto base = static_cast<double>(base_chunk_tokens_);
+    if (smooth_factor_ < 1.0) {
+      wanted_tokens = base + smooth_factor_ * (std::min(wanted_tokens, remaining) - base);
+      admitted_tokens = std::max(admitted_tokens, wanted_tokens + alignment);
+    }
+    floor_tokens = std::min(cap, std::max<std::int64_t>(limits_.min_chunk_tokens, 1));
+  }
+  if (!has_prefill_) {
+    const auto unit = static_cast<double>(std::max(limits_.alignment, floor_tokens));
+    admitted_tokens = std::max(admitted_tokens, kFloorStretch * unit);
+  }
+
+  std::int64_t chunk = std::max(floor_tokens, to_tokens(wanted_tokens, cap));
+  if (chunk < remaining_tokens) {
+    const std::int64_t reach =
+        is_shared && chunk > floor_tokens ? limits_.alignment / 2 : std::int64_t{0};
+    std::int64_t aligned =
+        aligned_down(std::min(cap, chunk + reach), num_computed_tokens, limits_.alignment);
+    if (aligned < floor_tokens) {
+      aligned = std::min(
+          cap, aligned_down(floor_tokens + limits_.alignment - 1, num_computed_tokens,
+                            limits_.alignment));
+      if (aligned < remaining_tokens && aligned == cap) {
+        const std::int64_t below = aligned_down(cap, num_computed_tokens, limits_.alignment);
+        aligned = below > 0 ? below : cap;
+      }
+    }
+    if (aligned <= 0) {
+      if (has_prefill_) {
+        return 0;
+      }
+      aligned = std::min(cap, aligned_down(limits_.alignment, num_computed_tokens,
+                                           limits_.alignment));
+    }
+    chunk = aligned;
+  }
+
+  const std::int64_t rest = remaining_tokens - chunk;
+  if (rest > 0 && 2 * rest < chunk) {
+    if (remaining_tokens <= cap && remaining <= admitted_tokens) {
+      return remaining_tokens;
+    }
+    const std::int64_t shorter =
+        aligned_down(to_tokens(kTailShare * remaining, cap), num_computed_tokens,
+                     limits_.alignment);
+    if (shorter > 0) {
+      return std::min(chunk, shorter);
+    }
+  }
+  return chunk;
+}
+
+void ChunkSolver::add_chunk(std::int64_t num_tokens, std::int64_t num_computed_tokens) {
+  check_count("num_tokens", num_tokens);
+  check_count("num_computed_tokens", num_computed_tokens);
+  if (num_tokens == 0) {
+    return;
+  }
+  features_.add({.num_tokens = num_tokens, .num_computed_tokens = num_computed_tokens});
+  is_empty_ = false;
+  has_prefill_ = has_prefill_ || num_tokens > 1;
+}
+
+}  // namespace cpp_chunk

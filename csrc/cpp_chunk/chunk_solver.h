@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "cpp_chunk/latency_model.h"
+#include "cpp_chunk/step.h"
+
+namespace cpp_chunk {
+
+/// \brief What a platform and an engine demand of every chunk.
+struct ChunkLimits {
+  std::int64_t max_chunk_tokens = 0;  ///< cap, the engine's token budget of a step; >= 1
+  std::int64_t min_chunk_tokens = 1;  ///< floor for the first chunk of a step; in [0, cap]
+  std::int64_t alignment = 1;         ///< chunks end on multiples of it; in [1, cap]
+
+  /// \throws InvalidArgument when the three contradict each other
+  void check() const;
+};
+
+/// \brief Chooses chunks so that steps take equal time.
+///
+/// One step at a time: begin_step, then for each request either add_chunk alone (decodes, whose
+/// size is given) or chunk_tokens followed by add_chunk. What must hold of a chunk, in the order
+/// of precedence:
+///  1. it is at most the remaining tokens, max_tokens and max_chunk_tokens;
+///  2. the first chunk of a step, and the first after nothing but decodes, is never 0: prompts
+///     always move on;
+///  3. it ends on a multiple of the alignment, unless it ends the prompt or 1. forbids that;
+///  4. it costs at most what the target leaves plus one alignment step of tokens; only the floor
+///     of an empty step (min_chunk_tokens and a half, for the sake of 5.) goes beyond;
+///  5. it leaves at least half of itself, less one alignment step, or nothing.
+/// Not thread-safe: one scheduler owns it.
+class ChunkSolver {
+ public:
+  /// \param smooth_factor in [0, 1]: how far the first chunk of a step moves from
+  ///   base_chunk_tokens (0, fixed chunks) to the solved one (1)
+  /// \param base_chunk_tokens in [1, max_chunk_tokens]; by default max_chunk_tokens
+  /// \throws InvalidArgument
+  ChunkSolver(const LatencyModel& model, const ChunkLimits& limits, double smooth_factor = 1.0,
+              std::optional<std::int64_t> base_chunk_tokens = std::nullopt);
+
+  /// \brief Starts a new, empty step.
+  /// \param target_ms step time to aim at, the constant included; >= 0, infinity for no target
+  void begin_step(double target_ms);
+
+  /// \brief Aims the step under way at another time: a prompt has joined the backlog.
+  /// \param target_ms as for begin_step
+  void set_target(double target_ms);
+
+  /// \brief The chunk for a request in the step as it stands; commits nothing.
+  /// \param remaining_tokens tokens of the prompt still to compute
+  /// \param num_computed_tokens tokens of the prompt already computed
+  /// \param max_tokens what the engine still admits to this step
+  /// \return tokens; 0 when the step is full, or nothing remains or is admitted
+  [[nodiscard]] std::int64_t chunk_tokens(std::int64_t remaining_tokens,
+                                          std::int64_t num_computed_tokens,
+                                          std::int64_t max_tokens) const;
+
+  /// \brief Puts a chunk into the step, whoever chose it. One token counts as a decode; none is
+  /// ignored.
+  void add_chunk(std::int64_t num_tokens, std::int64_t num_computed_tokens);
+
+  /// \brief Predicted time of the step so far in ms, the constant included.
+  [[nodiscard]] double step_ms() const noexcept { return model_.step_ms(features_); }
+
+  [[nodiscard]] const LatencyModel& model() const noexcept { return model_; }
+  [[nodiscard]] const ChunkLimits& limits() const noexcept { return limits_; }
+
+ private:
+  [[nodiscard]] double shared_tokens(double remaining_tokens, double num_computed_tokens,
+                                     double capacity_ms) const;
+
+  LatencyModel model_;
+  ChunkLimits limits_;
+  double smooth_factor_;
+  std::int64_t base_chunk_tokens_;
+
+  double target_ms_ = -1.0;  ///< negative until the first begin_step
+  StepFeatures features_;
+  bool is_empty_ = true;
+  bool has_prefill_ = false;
+};
+
+}  // namespace cpp_chunk

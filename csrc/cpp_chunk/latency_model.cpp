@@ -1,0 +1,62 @@
+#include "cpp_chunk/latency_model.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "cpp_chunk/error.h"
+
+namespace cpp_chunk {
+
+LatencyModel::LatencyModel(const Coefficients& coefficients) : coefficients_(coefficients) {
+  const std::array<double, kNumCoefficients> values = {
+      coefficients.quadratic, coefficients.cross, coefficients.linear, coefficients.context,
+      coefficients.constant};
+  for (std::size_t i = 0; i < kNumCoefficients; ++i) {
+    if (!std::isfinite(values[i]) || values[i] < 0.0) {
+      throw InvalidArgument(std::string(kCoefficientNames[i]) + " must be finite and >= 0, got " +
+                            std::to_string(values[i]));
+    }
+  }
+}
+
+double LatencyModel::step_ms(std::span<const Chunk> chunks) const {
+  for (const Chunk& chunk : chunks) {
+    if (!is_valid(chunk)) {
+      throw InvalidArgument("a chunk's token counts must be in [0, " + std::to_string(kMaxTokens) +
+                            "], got num_tokens " + std::to_string(chunk.num_tokens) +
+                            " and num_computed_tokens " +
+                            std::to_string(chunk.num_computed_tokens));
+    }
+  }
+  return step_ms(StepFeatures::of(chunks));
+}
+
+double LatencyModel::tokens_within(double budget_ms, double num_computed_tokens) const noexcept {
+  const double spendable_ms = budget_ms - coefficients_.context * num_computed_tokens;
+  // Written so that NaN (an infinite budget less an infinite cost) counts as nothing to spend.
+  if (!(spendable_ms >= 0.0)) {
+    return 0.0;
+  }
+  const double slope = coefficients_.cross * num_computed_tokens + coefficients_.linear;
+  const bool is_free = coefficients_.quadratic <= 0.0 && slope <= 0.0;
+  if (is_free || std::isinf(spendable_ms)) {
+    return std::numeric_limits<double>::infinity();
+  }
+  if (spendable_ms <= 0.0) {
+    return 0.0;
+  }
+  // quadratic/2 x^2 + slope x = spendable. The textbook root subtracts two nearly equal numbers
+  // when quadratic is small and divides by zero when it is absent; this form does neither.
+  // hypot keeps slope^2 from overflowing.
+  const double root =
+      std::hypot(slope, std::sqrt(2.0 * coefficients_.quadratic) * std::sqrt(spendable_ms));
+  const double denominator = slope + root;
+  if (denominator <= 0.0) {  // both products underflowed
+    return std::numeric_limits<double>::infinity();
+  }
+  const double num_tokens = 2.0 * (spendable_ms / denominator);
+  return std::isnan(num_tokens) ? 0.0 : num_tokens;
+}
+
+}  // namespace cpp_chunk

@@ -1,0 +1,101 @@
+"""The user's settings, validated: one class, and the sentence that each wrong value gets."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+KEY = "profiling_chunk_config"
+_NESTED_KEY = f"scheduler_config.{KEY}"
+
+TargetMs = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class ConfigError(ValueError):
+    """A setting that stops the start. The message names the key, the value and what is allowed."""
+
+
+class ProfilingChunkConfig(BaseModel):
+    """`additional_config["profiling_chunk_config"]`. Descriptions say what is allowed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    enabled: bool = Field(False, description="true or false")
+    smooth_factor: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="a number from 0 (fixed chunks) to 1 (fully dynamic)",
+    )
+    min_chunk: int = Field(4096, gt=0, description="a whole number of tokens above 0")
+    need_timing: bool = Field(True, description="true or false")
+    target: Literal["auto", "base"] | TargetMs = Field(
+        "auto", description='"auto", "base", or a step time in milliseconds above 0'
+    )
+
+    @property
+    def min_chunk_is_set(self) -> bool:
+        """Whether the user wrote `min_chunk`: then it is a floor, else a ceiling for ours."""
+        return "min_chunk" in self.model_fields_set
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = str(first["loc"][0])
+    fields = ProfilingChunkConfig.model_fields
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
+        return (
+            f"{KEY}.{key} is not a known key (value {first['input']!r}): "
+            f"did you mean {near!r}? Allowed are {', '.join(fields)}."
+        )
+    return f"{KEY}.{key} is {first['input']!r}: allowed is {fields[key].description}."
+
+
+def parse_config(settings: Mapping[str, Any]) -> ProfilingChunkConfig:
+    """Validates the settings as the user wrote them.
+
+    Raises:
+        ConfigError: on the first wrong key or value.
+    """
+    try:
+        return ProfilingChunkConfig.model_validate(dict(settings))
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
+
+
+def read_config(additional_config: object) -> ProfilingChunkConfig:
+    """Finds the settings in vLLM's `additional_config`, in either documented place.
+
+    Args:
+        additional_config: what `--additional-config` gave; anything that is not a
+            mapping holds no settings of ours.
+
+    Raises:
+        ConfigError: a wrong setting, or both places given and different.
+    """
+    if not isinstance(additional_config, Mapping):
+        return ProfilingChunkConfig()
+    nested = additional_config.get("scheduler_config")
+    places = {KEY: additional_config.get(KEY)}
+    if isinstance(nested, Mapping):
+        places[_NESTED_KEY] = nested.get(KEY)
+    given = {place: settings for place, settings in places.items() if settings is not None}
+    for place, settings in given.items():
+        if not isinstance(settings, Mapping):
+            raise ConfigError(
+                f"additional_config {place} is {settings!r}: allowed is a JSON object "
+                f"with the keys {', '.join(ProfilingChunkConfig.model_fields)}."
+            )
+    if len(given) == 2 and given[KEY] != given[_NESTED_KEY]:
+        raise ConfigError(
+            f"additional_config {KEY} is {given[KEY]!r} and {_NESTED_KEY} is "
+            f"{given[_NESTED_KEY]!r}: give one of them, or both alike."
+        )
+    for settings in given.values():
+        return parse_config(settings)
+    return ProfilingChunkConfig()

@@ -1,0 +1,1 @@
+"""Runs in the engine core process: profile, plan, schedule, collect, calibrate."""

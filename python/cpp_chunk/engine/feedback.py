@@ -1,0 +1,197 @@
+"""Step times in, calibrator fed, model swapped.
+
+A step is noted when it is scheduled and joined with its stages' times when those come in, some
+steps later: the workers are asked once in a while and nobody waits for their answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cpp_chunk._core import Calibrator, FitRefused, LatencyModel
+from cpp_chunk.engine.planner import ChunkPlanner
+from cpp_chunk.engine.stages import StageTimers, StageTimes
+from cpp_chunk.engine.trace import Trace
+from cpp_chunk.log import init_logger
+from cpp_chunk.status import EngineStatus, write_status
+
+if TYPE_CHECKING:
+    from vllm.v1.core.sched.output import SchedulerOutput
+    from vllm.v1.request import Request
+
+logger = init_logger(__name__)
+
+STEP_ID = "cpp_chunk_step_id"
+_COLLECT_EVERY_STEPS = 16
+_REFIT_EVERY_SAMPLES = 16
+# Of steps that hold decodes alone, one in this many is noted: they are many and alike.
+_NOTE_DECODES_EVERY_STEPS = 16
+# A step whose times have not come in by then was lost (a worker's ring is as long).
+_MAX_NOTED_STEPS = 1024
+
+Chunks = list[tuple[int, int]]
+
+
+class _NotedStep:
+    __slots__ = ("chunks", "predicted_ms", "request_ids", "target_ms")
+
+    def __init__(
+        self,
+        request_ids: list[str],
+        chunks: Chunks,
+        target_ms: float | None,
+        predicted_ms: float | None,
+    ) -> None:
+        self.request_ids = request_ids
+        self.chunks = chunks
+        self.target_ms = target_ms
+        self.predicted_ms = predicted_ms
+
+
+class Feedback:
+    """Joins steps with their times and keeps the planner's model true.
+
+    Args:
+        stages: the way to the timers.
+        planner: whose model is swapped.
+        calibrator: fits profile and recent steps.
+        model: the profile's, if it carried a fit.
+        num_stages: a step counts once this many stages have timed it.
+        gap_ms: a step's cost beyond its compute, as the profile found it.
+        trace: where steps and models are written, if the user wants that.
+        status: the figures that the front end shows.
+    """
+
+    def __init__(
+        self,
+        *,
+        stages: StageTimers,
+        planner: ChunkPlanner,
+        calibrator: Calibrator,
+        model: LatencyModel | None,
+        num_stages: int,
+        gap_ms: float,
+        first_step_id: int,
+        trace: Trace,
+        status: EngineStatus,
+    ) -> None:
+        self._stages = stages
+        self._planner = planner
+        self._calibrator = calibrator
+        self._model = model
+        self._num_stages = num_stages
+        self._gap_ms = gap_ms
+        self._trace = trace
+        self._status = status
+        self._step_id = first_step_id
+        self._noted: dict[int, _NotedStep] = {}
+        self._last_joined_step_id = first_step_id
+        self._steps_since_request = 0
+        self._samples_since_refit = 0
+        self._refused_before = False
+
+    def scheduled(self, output: SchedulerOutput, requests: Mapping[str, Request]) -> None:
+        """Notes the step that `schedule()` has just made, and numbers it for the timers."""
+        self._step_id += 1
+        setattr(output, STEP_ID, self._step_id)
+        self._steps_since_request += 1
+        tokens = output.num_scheduled_tokens
+        decodes_only = output.total_num_scheduled_tokens == len(tokens)
+        if decodes_only and self._step_id % _NOTE_DECODES_EVERY_STEPS:
+            return
+        # schedule() has moved num_computed_tokens past this step already.
+        chunks = [(n, requests[key].num_computed_tokens - n) for key, n in tokens.items()]
+        predicted_ms = self._model.step_ms(chunks) if self._model is not None else None
+        step = _NotedStep(list(tokens), chunks, self._planner.target_ms, predicted_ms)
+        self._noted[self._step_id] = step
+        if len(self._noted) > _MAX_NOTED_STEPS:
+            del self._noted[next(iter(self._noted))]
+        if logger.isEnabledFor(10):
+            logger.debug(
+                "step %d: %s, target %s ms, predicted %s ms",
+                self._step_id,
+                ", ".join(f"{n} tokens after {h}" for n, h in chunks),
+                f"{step.target_ms:.2f}" if step.target_ms is not None else "-",
+                f"{predicted_ms:.2f}" if predicted_ms is not None else "-",
+            )
+
+    def processed(self, *, idle: bool) -> None:
+        """A step's output was processed: take the times that are there, ask for more."""
+        times = self._stages.poll()
+        if times is not None:
+            self._join(times)
+        if self._noted and (idle or self._steps_since_request >= _COLLECT_EVERY_STEPS):
+            self._steps_since_request = 0
+            self._stages.request(self._last_joined_step_id)
+
+    def fell_back(self, doing: str, error: BaseException) -> None:
+        """Dynamic chunks are off from here on."""
+        self._trace.write("fallback", reason=f"{doing}: {error!r}")
+        self._trace.flush()
+        self._status.fallbacks[doing] = self._status.fallbacks.get(doing, 0) + 1
+        self._status.target_ms = None
+        write_status(self._status)
+
+    def _join(self, times: StageTimes) -> None:
+        for step_id in sorted(times):
+            stages = times[step_id]
+            if len(stages) < self._num_stages:
+                break
+            self._last_joined_step_id = step_id
+            step = self._noted.pop(step_id, None)
+            if step is None:
+                continue
+            self._status.measured_steps += 1
+            self._trace_step(step_id, step, stages)
+            # Equal stages are assumed, so the slowest one's time is the step's.
+            slowest_ms = max(compute_ms for _, compute_ms in stages.values())
+            if self._calibrator.add(step.chunks, slowest_ms):
+                self._samples_since_refit += 1
+        for step_id in [key for key in self._noted if key <= self._last_joined_step_id]:
+            del self._noted[step_id]
+        if self._samples_since_refit >= _REFIT_EVERY_SAMPLES:
+            self._samples_since_refit = 0
+            self._refit()
+        self._trace.flush()
+        self._status.target_ms = self._planner.target_ms
+        write_status(self._status)
+
+    def _refit(self) -> None:
+        try:
+            report = self._calibrator.refit()
+        except FitRefused as error:
+            if not self._refused_before:
+                logger.info("calibration keeps the model it has: %s", error)
+            self._refused_before = True
+            return
+        self._status.refits += 1
+        self._status.mean_relative_error = report.mean_relative_error
+        self._model = report.model
+        self._planner.set_model(report.model, self._gap_ms)
+        self._trace.write_model("calibration", report, self._gap_ms)
+        logger.debug(
+            "calibrated from %d points: mean error %.1f %%",
+            report.num_points,
+            100 * report.mean_relative_error,
+        )
+
+    def _trace_step(
+        self, step_id: int, step: _NotedStep, stages: dict[int, tuple[float, float]]
+    ) -> None:
+        if not self._trace.is_open:
+            return
+        chunks: list[Any] = [
+            [key, *chunk] for key, chunk in zip(step.request_ids, step.chunks, strict=True)
+        ]
+        self._trace.write(
+            "step",
+            step=step_id,
+            chunks=chunks,
+            target_ms=step.target_ms,
+            predicted_ms=step.predicted_ms,
+            stages=[
+                {"start_s": start_s, "compute_ms": compute_ms}
+                for _, (start_s, compute_ms) in sorted(stages.items())
+            ],
+        )

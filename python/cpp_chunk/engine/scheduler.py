@@ -1,0 +1,191 @@
+"""Schedule: the mixin that makes vLLM's own scheduler ask for each chunk's size.
+
+It stands on the seam described in `shape.py`: vLLM's `schedule()` asks
+`_mamba_block_aligned_split` how much of a chunk to take, with prefix hits known, for running and
+waiting requests alike. We answer that question and copy not a line of `schedule()`.
+
+Nothing here raises into the engine once it serves: on any failure fixed chunks go on.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cpp_chunk.engine.context import EngineContext
+from cpp_chunk.engine.planner import ChunkChooser
+from cpp_chunk.engine.shape import check_scheduler_shape
+from cpp_chunk.log import init_logger
+from cpp_chunk.status import EngineStatus, write_status
+
+if TYPE_CHECKING:
+    from vllm.v1.core.sched.output import SchedulerOutput
+    from vllm.v1.request import Request
+
+    from cpp_chunk.engine.feedback import Feedback
+
+logger = init_logger(__name__)
+
+# A longer queue is far past the point where the target has grown to the cap.
+_MAX_BACKLOG_PROMPTS = 64
+
+
+class DynamicChunkMixin:
+    """Goes before a vLLM scheduler class; see `derive`."""
+
+    _cpp_chunk_context: ClassVar[EngineContext]
+    _cpp_chunk_chooser: ChunkChooser | None = None
+    _cpp_chunk_feedback: Feedback | None = None
+    _cpp_chunk_ready = False
+    _cpp_chunk_model_splits = False
+    _cpp_chunk_hook_calls = 0
+    _cpp_chunk_admitted: str | None = None
+
+    if TYPE_CHECKING:
+        requests: dict[str, Request]
+        running: list[Request]
+        waiting: Any
+        scheduler_config: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Only now: while constructing, vLLM reads the flag for what the model itself needs.
+        self._cpp_chunk_ready = True
+        from cpp_chunk.engine.startup import start
+
+        start(self, self._cpp_chunk_context)
+
+    @property
+    def need_mamba_block_aligned_split(self) -> bool:
+        """vLLM's flag: what the model needs while constructing, then true so that it asks us."""
+        return self._cpp_chunk_ready or self._cpp_chunk_model_splits
+
+    @need_mamba_block_aligned_split.setter
+    def need_mamba_block_aligned_split(self, value: bool) -> None:
+        self._cpp_chunk_model_splits = value
+
+    def _mamba_block_aligned_split(
+        self,
+        request: Request,
+        num_new_tokens: int,
+        num_new_local_computed_tokens: int = 0,
+        num_external_computed_tokens: int = 0,
+        *more: Any,
+    ) -> int:
+        """How many of `num_new_tokens` the request gets in this step. Called by `schedule()`."""
+        hits = (num_new_local_computed_tokens, num_external_computed_tokens, *more)
+        self._cpp_chunk_hook_calls += 1
+        num_tokens = num_new_tokens
+        if self._cpp_chunk_chooser is not None and num_new_tokens > 0:
+            try:
+                num_tokens = self._cpp_chunk_choose(
+                    self._cpp_chunk_chooser, request, num_new_tokens, hits[0] + hits[1]
+                )
+            except Exception as error:
+                self._cpp_chunk_fall_back("choosing a chunk", error)
+        if self._cpp_chunk_model_splits:
+            num_tokens = self._cpp_chunk_model_split(request, num_tokens, num_new_tokens, hits)
+        return num_tokens
+
+    def _cpp_chunk_choose(
+        self, chooser: ChunkChooser, request: Request, num_new_tokens: int, num_hit_tokens: int
+    ) -> int:
+        start = request.num_computed_tokens + num_hit_tokens
+        remaining = request.num_tokens - start
+        # Decodes and speculative tokens are not ours to cut, but they fill the step.
+        is_prefill = 1 < num_new_tokens <= remaining
+        whole_images = (
+            request.has_encoder_inputs and self.scheduler_config.disable_chunked_mm_input
+        )
+        num_tokens = num_new_tokens
+        if is_prefill and not whole_images:
+            if request.status.name != "RUNNING" and request.request_id != self._cpp_chunk_admitted:
+                # Once a prompt, also when it finds no room for some steps after this one.
+                self._cpp_chunk_admitted = request.request_id
+                self._cpp_chunk_admit(chooser, request, start)
+            num_tokens = chooser.chunk_tokens(remaining, start, num_new_tokens)
+        if num_tokens > 0:
+            chooser.add(num_tokens, start)
+        return num_tokens
+
+    def _cpp_chunk_admit(self, chooser: ChunkChooser, request: Request, start: int) -> None:
+        """Hands over the backlog: the prompts under way, this one, and those that wait."""
+        under_way = [
+            (other.num_tokens - other.num_computed_tokens, other.num_computed_tokens)
+            for other in self.running
+            if other is not request and other.num_tokens - other.num_computed_tokens > 1
+        ]
+        waiting = [
+            (other.num_tokens - other.num_computed_tokens, other.num_computed_tokens)
+            for other in itertools.islice(self.waiting, _MAX_BACKLOG_PROMPTS)
+            if other is not request and other.num_tokens > other.num_computed_tokens
+        ]
+        chooser.admit(
+            [*under_way, (request.num_tokens - start, start), *waiting],
+            in_progress=bool(under_way),
+        )
+
+    def _cpp_chunk_model_split(
+        self, request: Request, num_tokens: int, num_new_tokens: int, hits: tuple[Any, ...]
+    ) -> int:
+        """The model's own split (Mamba) of our chunk; where that leaves nothing, of vLLM's."""
+        split: Any = super()._mamba_block_aligned_split  # type: ignore[misc]
+        aligned: int = split(request, num_tokens, *hits) if num_tokens else 0
+        if aligned == 0 and 0 < num_tokens < num_new_tokens:
+            aligned = split(request, num_new_tokens, *hits)
+        return aligned
+
+    def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
+        """vLLM's own `schedule()`, with a step begun before it and accounted after it."""
+        self._cpp_chunk_hook_calls = 0
+        if self._cpp_chunk_chooser is not None:
+            try:
+                self._cpp_chunk_chooser.begin_step()
+            except Exception as error:
+                self._cpp_chunk_fall_back("beginning a step", error)
+        output: SchedulerOutput = super().schedule(*args, **kwargs)  # type: ignore[misc]
+        if self._cpp_chunk_feedback is not None and output.total_num_scheduled_tokens:
+            try:
+                if not self._cpp_chunk_hook_calls:
+                    raise RuntimeError("schedule() never asked for a chunk's size")
+                self._cpp_chunk_feedback.scheduled(output, self.requests)
+            except Exception as error:
+                self._cpp_chunk_fall_back("accounting a step", error)
+        return output
+
+    def update_from_output(self, *args: Any, **kwargs: Any) -> Any:
+        """vLLM's own, then the step times that have come in since."""
+        result = super().update_from_output(*args, **kwargs)  # type: ignore[misc]
+        if self._cpp_chunk_feedback is not None:
+            try:
+                self._cpp_chunk_feedback.processed(idle=not self.running and not self.waiting)
+            except Exception as error:
+                self._cpp_chunk_fall_back("collecting step times", error)
+        return result
+
+    def _cpp_chunk_fall_back(self, doing: str, error: BaseException) -> None:
+        """Fixed chunks from here on; said once, since nothing of ours runs after it."""
+        feedback = self._cpp_chunk_feedback
+        self._cpp_chunk_chooser = None
+        self._cpp_chunk_feedback = None
+        logger.error("%s failed (%r): fixed chunks from here on", doing, error)
+        if feedback is not None:
+            feedback.fell_back(doing, error)
+        else:
+            write_status(EngineStatus(fallbacks={doing: 1}))
+
+
+def derive(base: type[Any], context: EngineContext) -> type[Any]:
+    """A class that is `base` with dynamic chunks.
+
+    Args:
+        base: the scheduler class that vLLM, the platform or the user chose.
+        context: this engine core's settings and executor.
+
+    Raises:
+        UnknownSchedulerError: `base` does not offer the seam.
+    """
+    check_scheduler_shape(base)
+    return type(
+        f"DynamicChunk{base.__name__}", (DynamicChunkMixin, base), {"_cpp_chunk_context": context}
+    )

@@ -1,0 +1,135 @@
+"""Start-up: puts profile, fit, plan and feedback together before the engine serves."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from cpp_chunk._core import Calibrator, FitRefused, FitReport, fit_latency_model
+from cpp_chunk.engine.context import EngineContext
+from cpp_chunk.engine.feedback import Feedback
+from cpp_chunk.engine.planner import ChunkPlanner
+from cpp_chunk.engine.profile import Profile, Profiler
+from cpp_chunk.engine.stages import StageTimers
+from cpp_chunk.engine.trace import Trace
+from cpp_chunk.log import init_logger
+from cpp_chunk.status import EngineStatus, write_status
+
+logger = init_logger(__name__)
+
+_RING_SAMPLES = 256
+
+Sample = tuple[list[tuple[int, int]], float]
+
+
+def start(scheduler: Any, context: EngineContext) -> None:
+    """Called at the end of the scheduler's construction: weights and KV cache are there,
+    nothing is in flight. Whatever fails here, the server starts, with fixed chunks.
+    """
+    try:
+        _start(scheduler, context)
+    except Exception as error:
+        scheduler._cpp_chunk_fall_back("starting up", error)
+
+
+def _start(scheduler: Any, context: EngineContext) -> None:
+    config = context.config
+    num_stages = scheduler.parallel_config.pipeline_parallel_size
+    stages = StageTimers(context.executor)
+    stages.prepare_workers()
+    trace = Trace()
+    planner = ChunkPlanner(
+        config,
+        num_stages=num_stages,
+        max_chunk_tokens=scheduler.max_num_scheduled_tokens,
+        alignment_tokens=scheduler.block_size,
+    )
+    stages.install()
+    profile, last_step_id = _profile(scheduler, context.executor, stages, trace)
+    samples: list[Sample] = [
+        ([(one.num_tokens, one.num_computed_tokens)], one.slowest_ms) for one in profile.passes
+    ]
+    report = _fit(samples) if samples else None
+    if report is not None:
+        planner.set_model(report.model, profile.gap_ms)
+        trace.write_model("profile", report, profile.gap_ms)
+        _log_model(report, profile.gap_ms, planner.target_ms)
+    trace.flush()
+    status = EngineStatus(
+        target_ms=planner.target_ms,
+        mean_relative_error=report.mean_relative_error if report is not None else None,
+    )
+    write_status(status)
+    if not config.need_timing:
+        stages.remove()
+    scheduler._cpp_chunk_chooser = planner
+    if config.need_timing:
+        scheduler._cpp_chunk_feedback = Feedback(
+            stages=stages,
+            planner=planner,
+            calibrator=Calibrator(samples, capacity=_RING_SAMPLES),
+            model=report.model if report is not None else None,
+            num_stages=num_stages,
+            gap_ms=profile.gap_ms if profile.passes else 0.0,
+            first_step_id=last_step_id,
+            trace=trace,
+            status=status,
+        )
+
+
+def _profile(
+    scheduler: Any, executor: Any, stages: StageTimers, trace: Trace
+) -> tuple[Profile, int]:
+    if scheduler.connector is not None:
+        # A connector would be told of requests that nobody sent and of KV that nobody computed.
+        logger.warning(
+            "no start-up profile with a KV connector: fixed chunks until served steps carry a fit"
+        )
+        return Profile(()), 0
+    start_s = time.monotonic()
+    profiler = Profiler(scheduler, executor, stages)
+    profile = profiler.run()
+    for one in profile.passes:
+        trace.write(
+            "profile_pass",
+            num_tokens=one.num_tokens,
+            num_computed_tokens=one.num_computed_tokens,
+            stage_ms=one.stage_ms,
+            wall_ms=one.wall_ms,
+        )
+    logger.info(
+        "profiled %d passes in %.1f s", len(profile.passes), time.monotonic() - start_s
+    )
+    return profile, profiler.step_id
+
+
+def _fit(samples: list[Sample]) -> FitReport | None:
+    try:
+        return fit_latency_model(samples)
+    except FitRefused as error:
+        logger.warning("the profile carries no fit (%s): fixed chunks for now", error)
+        return None
+
+
+def _log_model(report: FitReport, gap_ms: float, target_ms: float | None) -> None:
+    model = report.model
+    logger.info(
+        "step time: %.3g ms/token^2 x^2/2 + %.3g ms/token^2 x*h + %.3g ms/token x + "
+        "%.3g ms/token h + %.3g ms, and %.3g ms between steps; fitted to %d passes with mean "
+        "error %.1f %% (95th percentile %.1f %%), condition number %.0f",
+        model.quadratic,
+        model.cross,
+        model.linear,
+        model.context,
+        model.constant,
+        gap_ms,
+        report.num_points,
+        100 * report.mean_relative_error,
+        100 * report.p95_relative_error,
+        report.condition_number,
+    )
+    if report.at_bound:
+        logger.info("coefficients at their bound of 0: %s", ", ".join(report.at_bound))
+    logger.info(
+        "target %s", f"{target_ms:.2f} ms a step" if target_ms is not None else "none (fixed chunks)"
+    )

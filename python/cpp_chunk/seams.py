@@ -1,0 +1,141 @@
+"""The ledger: each place where we touch vLLM, why, how it is recognised, when it can go.
+
+Everything else in the package is called from here or from the scheduler class that
+`_derive_scheduler_cls` returns.
+
+Two more touches need no patch, since `Executor.collective_rpc` sends a function to the worker:
+the step timer around `model_runner.execute_model` and the observer on
+`AsyncIntermediateTensors.wait_for_comm` (both in `cpp_chunk.worker.timer`, on the instance or
+once a process), and the buffer that the CPU backend lacks (`cpp_chunk.worker.first_step`).
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Function = Callable[..., Any]
+
+
+class SeamError(RuntimeError):
+    """A seam is not where the ledger says. The message names it."""
+
+
+@dataclass(frozen=True)
+class Seam:
+    """One patched attribute of a vLLM class."""
+
+    module: str
+    cls: str
+    attribute: str
+    why: str
+    retire: str
+    wrap: Callable[[Function], Function]
+
+    def is_loaded(self) -> bool:
+        """Whether this process has imported the module at all."""
+        return self.module in sys.modules
+
+    def apply(self, module: Any = None) -> None:
+        """Patches the attribute; a second call does nothing.
+
+        Raises:
+            SeamError: the class or the attribute does not exist in this vLLM.
+        """
+        owner = getattr(module or sys.modules[self.module], self.cls, None)
+        original = getattr(owner, self.attribute, None)
+        if owner is None or original is None:
+            raise SeamError(
+                f"{self.module}.{self.cls}.{self.attribute} does not exist: this vLLM has a "
+                f"shape that cpp_chunk does not know."
+            )
+        if getattr(original, "_cpp_chunk_seam", False):
+            return
+        patched = functools.wraps(original)(self.wrap(original))
+        patched._cpp_chunk_seam = True  # type: ignore[attr-defined]
+        setattr(owner, self.attribute, patched)
+
+
+def _check_in_front_end(original: Function) -> Function:
+    def create_engine_config(self: Any, *args: Any, **kwargs: Any) -> Any:
+        from cpp_chunk.front_end import accept
+
+        vllm_config = original(self, *args, **kwargs)
+        if accept(vllm_config):
+            # Under fork the engine core inherits this process's patches and runs no plugin.
+            apply_engine()
+        return vllm_config
+
+    return create_engine_config
+
+
+def _learn_executor(original: Function) -> Function:
+    def _initialize_kv_caches(self: Any, vllm_config: Any, *args: Any, **kwargs: Any) -> Any:
+        from cpp_chunk.engine.context import attach
+
+        result = original(self, vllm_config, *args, **kwargs)
+        attach(vllm_config, self.model_executor)
+        return result
+
+    return _initialize_kv_caches
+
+
+def _derive_scheduler_cls(original: Function) -> Function:
+    def get_scheduler_cls(self: Any, *args: Any, **kwargs: Any) -> Any:
+        from cpp_chunk.engine.context import attached
+
+        base = original(self, *args, **kwargs)
+        context = attached(self)
+        if context is None:
+            return base
+        from cpp_chunk.engine.scheduler import derive
+
+        return derive(base, context)
+
+    return get_scheduler_cls
+
+
+FRONT_END = Seam(
+    module="vllm.engine.arg_utils",
+    cls="EngineArgs",
+    attribute="create_engine_config",
+    why="refuse a wrong setting before a model loads, in the process that the user looks at",
+    retire="when vLLM lets a plugin validate its own additional_config",
+    wrap=_check_in_front_end,
+)
+EXECUTOR = Seam(
+    module="vllm.v1.engine.core",
+    cls="EngineCore",
+    attribute="_initialize_kv_caches",
+    why="the last call before the scheduler is made: it knows the executor and the final "
+    "configuration, which get_scheduler_cls is not given",
+    retire="when the scheduler is constructed with access to the executor",
+    wrap=_learn_executor,
+)
+SCHEDULER = Seam(
+    module="vllm.config.scheduler",
+    cls="SchedulerConfig",
+    attribute="get_scheduler_cls",
+    why="derive from whatever scheduler class was chosen, without --scheduler-cls and its warning",
+    retire="when vLLM has a chunk-size policy interface",
+    wrap=_derive_scheduler_cls,
+)
+
+
+def apply_loaded() -> None:
+    """Applies what this process can run: a module that it never imported needs no patch."""
+    if FRONT_END.is_loaded():
+        FRONT_END.apply()
+    if EXECUTOR.is_loaded():
+        apply_engine()
+
+
+def apply_engine() -> None:
+    """Applies the two seams of the engine core process."""
+    import importlib
+
+    for seam in (EXECUTOR, SCHEDULER):
+        seam.apply(importlib.import_module(seam.module))

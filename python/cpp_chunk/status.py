@@ -1,0 +1,66 @@
+"""What the engine core tells the front end: a small file that one writes and the other reads.
+
+vLLM serves its metrics from the front end's process and drops what it does not know from the
+engine core's reports, so our few figures go by this file. It belongs to one engine, is readable
+by its user only, and goes with the front end.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+STATUS_FILE_VARIABLE = "CPP_CHUNK_STATUS_FILE"
+
+
+class EngineStatus(BaseModel):
+    """Figures since the engine core started."""
+
+    fallbacks: dict[str, int] = {}
+    measured_steps: int = 0
+    refits: int = 0
+    target_ms: float | None = None
+    mean_relative_error: float | None = None
+
+
+def make_status_file() -> Path:
+    """Makes an empty file and names it to the processes that this one will start."""
+    descriptor, name = tempfile.mkstemp(prefix="cpp-chunk-", suffix=".json")
+    os.close(descriptor)
+    os.environ[STATUS_FILE_VARIABLE] = name
+    owner = os.getpid()
+
+    def remove() -> None:
+        # A forked child inherits this call, but not the file.
+        if os.getpid() == owner:
+            Path(name).unlink(missing_ok=True)
+
+    atexit.register(remove)
+    return Path(name)
+
+
+def write_status(status: EngineStatus) -> None:
+    """Replaces the file at once, so that a reader sees a whole one. A full disk is no error."""
+    name = os.environ.get(STATUS_FILE_VARIABLE)
+    if not name:
+        return
+    with contextlib.suppress(OSError):
+        # 0600 from the start: the name is not secret.
+        unfinished = f"{name}.{os.getpid()}"
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(status.model_dump_json())
+        os.replace(unfinished, name)
+
+
+def read_status(path: Path) -> EngineStatus:
+    """The engine core's figures; all zero before it has written any."""
+    try:
+        return EngineStatus.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return EngineStatus()

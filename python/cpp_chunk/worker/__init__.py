@@ -1,0 +1,1 @@
+"""Runs in the worker processes, sent there by `Executor.collective_rpc`: measure."""

@@ -1,0 +1,140 @@
+"""Looks into one real engine from inside: its core runs in this process, its stages in two more.
+
+Prints one JSON object of facts; the tests beside it say what they must be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from typing import Any
+
+os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+PROMPT_TOKENS = 6000
+BUDGET_TOKENS = 4096
+
+
+class BrokenChooser:
+    def begin_step(self) -> None: ...
+
+    def admit(self, prompts: Any, *, in_progress: bool) -> None: ...
+
+    def chunk_tokens(self, remaining: int, num_computed_tokens: int, max_tokens: int) -> int:
+        raise ZeroDivisionError("a fault put in by the test")
+
+    def add(self, num_tokens: int, num_computed_tokens: int) -> None: ...
+
+
+class Probe:
+    def __init__(self, model: str) -> None:
+        from vllm import LLM
+
+        self.blocks: dict[str, Any] = {}
+        self._watch_profile()
+        self.llm = LLM(
+            model,
+            load_format="dummy",
+            dtype="float32",
+            enforce_eager=True,
+            pipeline_parallel_size=2,
+            max_model_len=16384,
+            max_num_batched_tokens=BUDGET_TOKENS,
+            max_num_seqs=8,
+            enable_prefix_caching=True,
+            seed=0,
+            additional_config={"profiling_chunk_config": {"enabled": True}},
+        )
+        self.core: Any = self.llm.llm_engine.engine_core.engine_core
+        self.scheduler: Any = self.core.scheduler
+        self.steps: list[list[list[int]]] = []
+        schedule = self.scheduler.schedule
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            output = schedule(*args, **kwargs)
+            chunks = [
+                [n, self.scheduler.requests[key].num_computed_tokens - n]
+                for key, n in output.num_scheduled_tokens.items()
+            ]
+            if chunks:
+                self.steps.append(chunks)
+            return output
+
+        self.scheduler.schedule = recorded
+
+    def _watch_profile(self) -> None:
+        """Notes the KV cache's state around the start-up profile."""
+        from cpp_chunk.engine import profile
+
+        run = profile.Profiler.run
+        blocks = self.blocks
+
+        def state(scheduler: Any) -> dict[str, Any]:
+            manager = scheduler.kv_cache_manager
+            return {
+                "free_blocks": manager.block_pool.get_num_free_blocks(),
+                "cached_blocks": len(manager.block_pool.cached_block_hash_to_block),
+                "usage": manager.usage,
+                "requests": len(scheduler.requests),
+                "running": len(scheduler.running),
+                "waiting": len(scheduler.waiting),
+                "prefix_queries": manager.prefix_cache_stats.queries
+                if manager.prefix_cache_stats
+                else 0,
+            }
+
+        def watched(profiler: profile.Profiler) -> profile.Profile:
+            blocks["before"] = state(profiler._scheduler)
+            result = run(profiler)
+            blocks["after"] = state(profiler._scheduler)
+            blocks["passes"] = [[p.num_tokens, p.num_computed_tokens] for p in result.passes]
+            blocks["num_runs"] = profiler.step_id
+            return result
+
+        profile.Profiler.run = watched  # type: ignore[method-assign]
+
+    def generate(self, *prompts: list[int], max_tokens: int = 1) -> list[list[int]]:
+        from vllm import SamplingParams
+
+        self.steps.clear()
+        outputs = self.llm.generate(
+            [{"prompt_token_ids": prompt} for prompt in prompts],
+            SamplingParams(max_tokens=max_tokens, temperature=0.0, ignore_eos=True),
+            use_tqdm=False,
+        )
+        return [list(output.outputs[0].token_ids) for output in outputs]
+
+    def facts(self) -> dict[str, Any]:
+        rng = random.Random(1)
+        prompt = rng.choices(range(256), k=PROMPT_TOKENS)
+        facts: dict[str, Any] = {
+            "scheduler_class": type(self.scheduler).__name__,
+            "bases": [base.__name__ for base in type(self.scheduler).__mro__],
+            "blocks": self.blocks,
+            "block_size": self.scheduler.block_size,
+        }
+        self.generate(prompt)
+        facts["one_prompt"] = list(self.steps)
+        # The same beginning again: the prefix hit is history.
+        self.generate(prompt[:4096] + rng.choices(range(256), k=PROMPT_TOKENS - 4096))
+        facts["prefix_hit"] = list(self.steps)
+        self.generate(*(rng.choices(range(256), k=n) for n in (3000, 40, 3000)), max_tokens=24)
+        facts["mixed"] = list(self.steps)
+        feedback = self.scheduler._cpp_chunk_feedback
+        facts["calibration_samples"] = feedback._calibrator.num_recent
+        fresh = rng.choices(range(256), k=PROMPT_TOKENS)
+        self.scheduler._cpp_chunk_chooser = BrokenChooser()
+        facts["tokens_while_broken"] = len(self.generate(fresh, max_tokens=4)[0])
+        facts["broken"] = list(self.steps)
+        self.generate(rng.choices(range(256), k=PROMPT_TOKENS))
+        facts["after_broken"] = list(self.steps)
+        return facts
+
+
+if __name__ == "__main__":
+    probe = Probe(sys.argv[1])
+    print(json.dumps(probe.facts()))
+    sys.stdout.flush()
+    probe.core.shutdown()
+    os._exit(0)

@@ -1,0 +1,65 @@
+"""Asks real vLLM for engine configurations that must be refused; prints what each one got."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+CASES: dict[str, dict[str, Any]] = {
+    "accepted": {},
+    "off": {"pipeline_parallel_size": 1, "additional_config": {}},
+    "one_stage": {"pipeline_parallel_size": 1},
+    "no_chunked_prefill": {"enable_chunked_prefill": False},
+    "unknown_key": {
+        "additional_config": {"profiling_chunk_config": {"enabled": True, "min_chnk": 5}}
+    },
+    "wrong_type": {
+        "additional_config": {"profiling_chunk_config": {"enabled": True, "min_chunk": "5"}}
+    },
+    "both_places": {
+        "additional_config": {
+            "profiling_chunk_config": {"enabled": True},
+            "scheduler_config": {"profiling_chunk_config": {"enabled": False}},
+        }
+    },
+    "unknown_shape": {"scheduler_cls": "tests.engine.refusals_script.StrangeScheduler"},
+}
+
+
+def strange_scheduler() -> type[Any]:
+    from vllm.v1.core.sched.scheduler import Scheduler
+
+    class StrangeScheduler(Scheduler):
+        def schedule(self, *args: Any, **kwargs: Any) -> Any:
+            raise NotImplementedError
+
+    return StrangeScheduler
+
+
+def main(model: str) -> None:
+    from vllm.engine.arg_utils import EngineArgs
+
+    answers: dict[str, str | None] = {}
+    for name, changes in CASES.items():
+        arguments = {
+            "model": model,
+            "load_format": "dummy",
+            "enforce_eager": True,
+            "pipeline_parallel_size": 2,
+            "max_model_len": 8192,
+            "additional_config": {"profiling_chunk_config": {"enabled": True}},
+        } | changes
+        if name == "unknown_shape":
+            arguments["scheduler_cls"] = strange_scheduler()
+        try:
+            EngineArgs(**arguments).create_engine_config()
+        except Exception as error:
+            answers[name] = f"{type(error).__name__}: {error}"
+        else:
+            answers[name] = None
+    print(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,41 @@
+"""Real vLLM's front end refuses wrong settings in one sentence, before a model loads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def answers(run_script: Callable[..., subprocess.CompletedProcess[str]]) -> dict[str, str | None]:
+    answers: dict[str, str | None] = json.loads(
+        run_script("refusals_script.py").stdout.splitlines()[-1]
+    )
+    return answers
+
+
+@pytest.mark.parametrize("case", ["accepted", "off"])
+def test_accepted(answers: dict[str, str | None], case: str) -> None:
+    assert answers[case] is None
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("one_stage", "ConfigError: profiling_chunk_config.enabled is true but "
+         "pipeline_parallel_size is 1: allowed is 2 or more"),
+        ("no_chunked_prefill", "enable_chunked_prefill is False: allowed is true"),
+        ("unknown_key", "min_chnk is not a known key (value 5): did you mean 'min_chunk'?"),
+        ("wrong_type", "min_chunk is '5': allowed is a whole number of tokens above 0."),
+        ("both_places", "give one of them, or both alike."),
+        ("unknown_shape", "StrangeScheduler"),
+    ],
+)
+def test_refused(answers: dict[str, str | None], case: str, words: str) -> None:
+    sentence = answers[case]
+    assert sentence is not None
+    assert words in sentence
+    assert "\n" not in sentence

@@ -1,0 +1,93 @@
+"""The OpenAI-compatible server, started with the command line that users write."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.engine_process import cpu_engine_environment
+
+START_TIMEOUT_S = 180
+
+
+def get(url: str, body: dict[str, Any] | None = None) -> str:
+    request = urllib.request.Request(
+        url,
+        data=json.dumps(body).encode() if body else None,
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        text: str = reply.read().decode()
+        return text
+
+
+@pytest.fixture(scope="module")
+def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log_path = tmp_path_factory.mktemp("server") / "server.log"
+    command = [
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+        *("--model", str(model), "--load-format", "dummy", "--dtype", "float32"),
+        *("--enforce-eager", "--max-model-len", "8192", "--max-num-batched-tokens", "4096"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--pipeline-parallel-size", "2", "--enable-chunked-prefill"),
+        *("--additional-config", '{"profiling_chunk_config": {"enabled": true}}'),
+    ]
+    with log_path.open("w") as log:
+        process = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **cpu_engine_environment(2)},
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while True:
+            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+                get(f"{url}/health")
+                break
+            if process.poll() is not None or time.monotonic() > deadline_s:
+                pytest.fail(f"the server did not start:\n{log_path.read_text()[-6000:]}")
+            time.sleep(0.5)
+        yield url, log_path
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_completion_is_answered(server: tuple[str, Path], model: Path) -> None:
+    url, log_path = server
+    reply = json.loads(
+        get(
+            f"{url}/v1/completions",
+            {"model": str(model), "prompt": "long " * 1200, "max_tokens": 3, "temperature": 0},
+        )
+    )
+    assert reply["usage"]["prompt_tokens"] == 6000
+    assert reply["usage"]["completion_tokens"] >= 1
+    log = log_path.read_text()
+    assert "[cpp_chunk] profiled" in log
+    assert "[cpp_chunk] step time:" in log
+    assert "ms a step" in log

@@ -1,0 +1,126 @@
+"""The sentence that each wrong setting gets, and where settings are found."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cpp_chunk.config import ConfigError, ProfilingChunkConfig, parse_config, read_config
+from cpp_chunk.front_end import check
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    config = parse_config({})
+    assert config == ProfilingChunkConfig(
+        enabled=False, smooth_factor=1.0, min_chunk=4096, need_timing=True, target="auto"
+    )
+    assert not config.min_chunk_is_set
+    assert parse_config({"min_chunk": 4096}).min_chunk_is_set
+
+
+@pytest.mark.parametrize("target", ["auto", "base", 12, 12.5])
+def test_targets(target: object) -> None:
+    assert parse_config({"target": target}).target == target
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"smoth_factor": 1.0}, ("smoth_factor", "1.0", "'smooth_factor'")),
+        ({"minchunk": 7}, ("minchunk", "7", "'min_chunk'")),
+        ({"enabled": "yes"}, ("enabled", "'yes'", "true or false")),
+        ({"enabled": 1}, ("enabled", "1", "true or false")),
+        ({"smooth_factor": 1.5}, ("smooth_factor", "1.5", "from 0")),
+        ({"smooth_factor": -0.1}, ("smooth_factor", "-0.1", "from 0")),
+        ({"smooth_factor": math.nan}, ("smooth_factor", "nan", "from 0")),
+        ({"smooth_factor": True}, ("smooth_factor", "True", "from 0")),
+        ({"min_chunk": 0}, ("min_chunk", "0", "above 0")),
+        ({"min_chunk": -4096}, ("min_chunk", "-4096", "above 0")),
+        ({"min_chunk": 4096.5}, ("min_chunk", "4096.5", "above 0")),
+        ({"min_chunk": "4096"}, ("min_chunk", "'4096'", "above 0")),
+        ({"need_timing": None}, ("need_timing", "None", "true or false")),
+        ({"target": "best"}, ("target", "'best'", '"auto"')),
+        ({"target": 0}, ("target", "0", "above 0")),
+        ({"target": math.inf}, ("target", "inf", "above 0")),
+    ],
+)
+def test_a_wrong_setting_gets_one_sentence(settings: dict[str, Any], words: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config({"profiling_chunk_config": settings})
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    for word in ("profiling_chunk_config", *words):
+        assert word in sentence
+
+
+def test_both_places() -> None:
+    settings = {"enabled": True, "min_chunk": 512}
+    assert read_config({"profiling_chunk_config": settings}).min_chunk == 512
+    assert read_config({"scheduler_config": {"profiling_chunk_config": settings}}).enabled
+    alike = {
+        "profiling_chunk_config": settings,
+        "scheduler_config": {"profiling_chunk_config": dict(settings)},
+    }
+    assert read_config(alike).min_chunk == 512
+    different = alike | {"profiling_chunk_config": {"enabled": True}}
+    with pytest.raises(ConfigError, match=r"scheduler_config\.profiling_chunk_config"):
+        read_config(different)
+
+
+@pytest.mark.parametrize("additional", [None, {}, {"scheduler_config": 3}, object()])
+def test_no_settings_means_off(additional: object) -> None:
+    assert not read_config(additional).enabled
+
+
+def test_settings_that_are_no_object() -> None:
+    with pytest.raises(ConfigError, match="profiling_chunk_config is True"):
+        read_config({"profiling_chunk_config": True})
+
+
+def vllm_config(
+    additional: dict[str, Any] | None = None, *, stages: int = 2, chunked: bool = True
+) -> Any:
+    return SimpleNamespace(
+        additional_config={"profiling_chunk_config": {"enabled": True}} | (additional or {}),
+        parallel_config=SimpleNamespace(pipeline_parallel_size=stages),
+        scheduler_config=SimpleNamespace(enable_chunked_prefill=chunked),
+    )
+
+
+def test_one_stage_is_refused() -> None:
+    with pytest.raises(ConfigError, match="pipeline_parallel_size is 1: allowed is 2 or more"):
+        check(vllm_config(stages=1))
+
+
+def test_no_chunked_prefill_is_refused() -> None:
+    with pytest.raises(ConfigError, match="enable_chunked_prefill is False: allowed is true"):
+        check(vllm_config(chunked=False))
+
+
+def test_switched_off_nothing_is_refused() -> None:
+    off = vllm_config({"profiling_chunk_config": {"enabled": False}}, stages=1, chunked=False)
+    assert not check(off).enabled
+
+
+def test_balance_scheduling_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_ASCEND_BALANCE_SCHEDULING", "1")
+    with pytest.raises(ConfigError, match="VLLM_ASCEND_BALANCE_SCHEDULING=1: allowed is off"):
+        check(vllm_config())
+    monkeypatch.setenv("VLLM_ASCEND_BALANCE_SCHEDULING", "0")
+    assert check(vllm_config()).enabled
+
+
+@pytest.mark.parametrize(
+    "additional",
+    [
+        {"enable_balance_scheduling": True},
+        {"scheduler_config": {"enable_balance_scheduling": True}},
+        {"ascend_scheduler_config": {"enable_balance_scheduling": True}},
+    ],
+)
+def test_balance_scheduling_in_the_settings_is_refused(additional: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="enable_balance_scheduling=True: allowed is off"):
+        check(vllm_config(additional))
