@@ -43,7 +43,6 @@ def cpu_engine_environment(num_stages: int) -> dict[str, str]:
     return {
         "VLLM_CPU_OMP_THREADS_BIND": bind,
         "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
-        "VLLM_CPU_KVCACHE_SPACE": "2",
         "VLLM_LOGGING_LEVEL": "INFO",
         "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1",

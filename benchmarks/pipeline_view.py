@@ -20,6 +20,8 @@ class PipelineRound:
     start_s: float
     ttft_s: float
     steps: tuple[Step, ...]
+    # What a step costs beyond its compute, which is all that steps are predicted and measured by.
+    gap_ms: float = 0.0
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -52,7 +54,7 @@ class PipelineRound:
         known_ms = [ms for ms in predicted_ms if ms is not None]
         if not known_ms or len(known_ms) < len(predicted_ms):
             return None
-        return flow_shop_ms(known_ms, self.num_stages) / 1e3
+        return flow_shop_ms([ms + self.gap_ms for ms in known_ms], self.num_stages) / 1e3
 
     @property
     def mean_step_error(self) -> float | None:
@@ -108,8 +110,10 @@ def steps_of_round(steps: Iterable[Step], timed_round: Round) -> tuple[Step, ...
     )
 
 
-def pipeline_rounds(result: WorkloadResult, steps: Sequence[Step]) -> tuple[PipelineRound, ...]:
+def pipeline_rounds(
+    result: WorkloadResult, steps: Sequence[Step], gap_ms: float = 0.0
+) -> tuple[PipelineRound, ...]:
     """Put each round of a workload together with its steps."""
     return tuple(
-        PipelineRound(r.start_s, r.wall_s, steps_of_round(steps, r)) for r in result.rounds
+        PipelineRound(r.start_s, r.wall_s, steps_of_round(steps, r), gap_ms) for r in result.rounds
     )

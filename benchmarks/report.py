@@ -6,6 +6,7 @@ The figures are plain plotly dictionaries, so that what is drawn can be tested w
 from __future__ import annotations
 
 import html
+import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 
 # Gaps below this share of the axis are less than a pixel wide.
 MIN_IDLE_SHARE = 0.0005
+# A label fits to the right of a line that stands before this share of the axis.
+LABEL_ROOM_SHARE = 0.85
 
 COEFFICIENT_MEANINGS = {
     "quadratic": ("ms / token²", "attention inside the chunk, times half its length squared"),
@@ -171,7 +174,7 @@ def gantt_figure(views: Sequence[EngineView], axis_end_s: float) -> Figure:
             "tickfont": {"color": MUTED},
         }
         traces += gantt_traces(view, suffix, axis_end_s)
-        add_captions(layout, view, suffix, top)
+        add_captions(layout, view, suffix, top, axis_end_s)
     return {"data": traces, "layout": layout}
 
 
@@ -240,7 +243,9 @@ def gantt_traces(view: EngineView, axis_suffix: str, axis_end_s: float) -> list[
     ]
 
 
-def add_captions(layout: dict[str, Any], view: EngineView, axis_suffix: str, top: float) -> None:
+def add_captions(
+    layout: dict[str, Any], view: EngineView, axis_suffix: str, top: float, axis_end_s: float
+) -> None:
     """Name a pipeline above its lanes, and mark where its first token came."""
     pipeline = view.median_round
     colour = CHUNK_TINTS[view.mode][0]
@@ -274,15 +279,18 @@ def add_captions(layout: dict[str, Any], view: EngineView, axis_suffix: str, top
             "line": {"color": INK, "width": 1.5},
         }
     )
+    # Beside its line where there is room, otherwise above it.
+    has_room = pipeline.ttft_s < LABEL_ROOM_SHARE * axis_end_s
     layout["annotations"].append(
         {
             "xref": f"x{axis_suffix}",
-            "yref": "paper",
+            "yref": f"y{axis_suffix} domain",
             "x": pipeline.ttft_s,
-            "y": top,
-            "xanchor": "right",
-            "yanchor": "bottom",
-            "yshift": 3,
+            "y": 0.5 if has_room else 1,
+            "xanchor": "left" if has_room else "right",
+            "yanchor": "middle" if has_room else "bottom",
+            "xshift": 6 if has_room else 0,
+            "yshift": 0 if has_room else 3,
             "showarrow": False,
             "text": f"first token <b>{pipeline.ttft_s:.2f} s</b>",
             "font": {"size": 12.5},
@@ -293,7 +301,7 @@ def add_captions(layout: dict[str, Any], view: EngineView, axis_suffix: str, top
 def prediction_figure(engines: Sequence[EngineView]) -> Figure:
     """Each step's predicted time against the measured one, both in ms."""
     traces: list[dict[str, Any]] = []
-    longest_ms = 0.0
+    shortest_ms, longest_ms = math.inf, 0.0
     for mode, (colour, _) in CHUNK_TINTS.items():
         points = [
             (step.measured_ms, step.predicted_ms, step.num_tokens)
@@ -305,7 +313,8 @@ def prediction_figure(engines: Sequence[EngineView]) -> Figure:
         ]
         if not points:
             continue
-        longest_ms = max(longest_ms, *(max(point[0], point[1]) for point in points))
+        shortest_ms = min(shortest_ms, *(min(point[:2]) for point in points))
+        longest_ms = max(longest_ms, *(max(point[:2]) for point in points))
         traces.append(
             {
                 "type": "scatter",
@@ -321,16 +330,24 @@ def prediction_figure(engines: Sequence[EngineView]) -> Figure:
                 "marker": {"color": colour, "size": 7, "opacity": 0.75},
             }
         )
-    end_ms = 1.06 * longest_ms
-    axis = {"range": [0, end_ms], "gridcolor": HAIRLINE, "zeroline": False, "fixedrange": True}
+    start_ms, end_ms = 0.8 * shortest_ms, 1.25 * longest_ms
+    # Logarithmic: the steps of a fixed chunk are far longer than the dynamic ones.
+    axis = {
+        "type": "log",
+        "dtick": "D2",
+        "range": [math.log10(start_ms), math.log10(end_ms)],
+        "gridcolor": HAIRLINE,
+        "zeroline": False,
+        "fixedrange": True,
+    }
     title_font = {"color": MUTED}
     return {
         "data": [
             {
                 "type": "scatter",
                 "mode": "lines",
-                "x": [0, end_ms],
-                "y": [0, end_ms],
+                "x": [start_ms, end_ms],
+                "y": [start_ms, end_ms],
                 "line": {"color": IDLE_HATCH, "width": 1, "dash": "dot"},
                 "hoverinfo": "skip",
                 "showlegend": False,
@@ -365,7 +382,8 @@ def headline(data: ReportData) -> str:
     dynamic = data.engine("dynamic", budget_tokens)
     if fixed is None or dynamic is None:
         return "Time to first token"
-    return f"Time to first token {comparison(median_ttft_s(fixed), median_ttft_s(dynamic))}"
+    words = comparison(median_ttft_s(fixed), median_ttft_s(dynamic))
+    return f"Time to first token {words} with dynamic chunks"
 
 
 def summary_rows(data: ReportData) -> list[tuple[str, ...]]:
@@ -467,7 +485,9 @@ def model_html(data: ReportData) -> str:
     view = max(with_model, key=lambda v: v.max_num_batched_tokens)
     fit = view.model
     assert fit is not None  # noqa: S101
-    table = table_html(("coefficient", "value", "unit", "what it is"), coefficient_rows(fit.coefficients))
+    table = table_html(
+        ("coefficient", "value", "unit", "what it is"), coefficient_rows(fit.coefficients)
+    )
     return (
         "<section><h2>What the steps were predicted from</h2><div class='columns'><div>"
         "<p>One stage's time for a step of chunks with <i>x</i> new tokens after <i>h</i> computed "
@@ -526,9 +546,9 @@ PAGE = """<!doctype html>
   h2 span {{ font-weight: 400; color: {muted}; margin-left: 14px; }}
   h2 code {{ font-size: 14px; }}
   code {{ font-family: ui-monospace, 'SF Mono', Menlo, Consolas, monospace; font-size: 13px; }}
-  p {{ margin: 0 0 12px; max-width: 78ch; }}
+  p {{ margin: 0 0 12px; max-width: 92ch; }}
   .lead {{ color: {muted}; font-size: 16px; }}
-  .note {{ color: {muted}; font-size: 13px; margin: 10px 0 0; }}
+  .note {{ max-width: 130ch; color: {muted}; font-size: 13px; margin: 10px 0 0; }}
   section {{ background: #fff; border: 1px solid {hairline}; border-radius: 10px;
              padding: 20px 24px; margin: 20px 0; }}
   .key {{ display: flex; flex-wrap: wrap; gap: 22px; color: {muted}; font-size: 13px; margin-top: 18px; }}
@@ -554,8 +574,8 @@ All pipelines below share one time axis.</p>
 <span><i style="background:repeating-linear-gradient(135deg,{hatch} 0 1px,{idle} 1px 5px)"></i>stage idle</span></div>
 {gantt}
 <section><h2>All runs</h2><div class="scroll">{summary}</div>
-<p class="note">Stages busy: the share of the median run's TTFT in which stage 0 / stage 1 computed. Predicted TTFT: the sum
-of the steps' predicted compute, plus the longest once more for the second stage. Step error: predicted against measured
+<p class="note">Stages busy: the share of the median run's TTFT in which stage 0 / stage 1 computed. TTFT predicted:
+the sum of the steps' predicted times, plus the longest once more for the second stage. Step error: predicted against measured
 compute of each step, the prediction made before the step ran.</p></section>
 {model}
 <p class="note">{environment}</p>

@@ -21,6 +21,8 @@ class EngineSettings:
     target: str | float = "auto"
     max_model_len: int = 32768
     max_num_seqs: int = 8
+    # Per stage; room for more than one prompt of the whole length, and yet several engines fit a machine.
+    kv_cache_memory_bytes: int = 512 << 20
     pipeline_parallel_size: int = 2
     enable_prefix_caching: bool = False
     async_scheduling: bool | None = None
@@ -54,6 +56,7 @@ class EngineSettings:
             "max_num_batched_tokens": self.max_num_batched_tokens,
             "max_num_seqs": self.max_num_seqs,
             "max_model_len": self.max_model_len,
+            "kv_cache_memory_bytes": self.kv_cache_memory_bytes,
             "additional_config": {"profiling_chunk_config": self.profiling_chunk_config()},
         }
         if self.async_scheduling is not None:
@@ -113,7 +116,11 @@ class WorkloadResult:
         return {
             "name": self.name,
             "rounds": [
-                {"start_s": r.start_s, "end_s": r.end_s, "token_ids": [list(t) for t in r.token_ids]}
+                {
+                    "start_s": r.start_s,
+                    "end_s": r.end_s,
+                    "token_ids": [list(t) for t in r.token_ids],
+                }
                 for r in self.rounds
             ],
             "trace_lines": list(self.trace_lines),

@@ -14,7 +14,11 @@ namespace {
 constexpr double kStepTolerance = 1e-9;
 // A chunk may leave at least half of itself: two thirds now, one third later.
 constexpr double kTailShare = 2.0 / 3.0;
-constexpr double kFloorStretch = 1.5;
+// How far a chunk may go over its budget to end the prompt: an alignment step, or this part of
+// the budget where alignment steps are coarse.
+constexpr double kToleratedShare = 0.25;
+// How far the floor of an empty step may be stretched to end the prompt.
+constexpr double kFloorStretch = 1.25;
 
 void check_count(const char* name, std::int64_t value) {
   if (value < 0 || value > kMaxTokens) {
@@ -92,7 +96,8 @@ ChunkSolver::ChunkSolver(const LatencyModel& model, const ChunkLimits& limits,
     : model_(model),
       limits_(limits),
       smooth_factor_(smooth_factor),
-      base_chunk_tokens_(base_chunk_tokens.value_or(limits.max_chunk_tokens)) {
+      base_chunk_tokens_(base_chunk_tokens.value_or(limits.max_chunk_tokens)),
+      tail_by_time_(model.coefficients().cross > 2.0 * model.coefficients().quadratic) {
   limits_.check();
   if (!(smooth_factor >= 0.0 && smooth_factor <= 1.0)) {
     throw InvalidArgument("smooth_factor must be in [0, 1], got " + std::to_string(smooth_factor));
@@ -121,10 +126,9 @@ void ChunkSolver::begin_step(double target_ms) {
 // The chunk that spreads the rest over the fewest steps of the capacity, each taking equal time.
 // Greedy chunks would leave a last step of arbitrary size, which costs the pipeline a whole round.
 double ChunkSolver::shared_tokens(double remaining_tokens, double num_computed_tokens,
-                                  double capacity_ms) const {
-  const auto alignment = static_cast<double>(limits_.alignment);
-  // One alignment step fewer: what flooring to the alignment lost must not add a step.
-  const RestWork tolerant(model_.coefficients(), std::max(0.0, remaining_tokens - alignment),
+                                  double capacity_ms, double tolerance_tokens) const {
+  // A little less than the rest: what flooring to the alignment lost must not add a step.
+  const RestWork tolerant(model_.coefficients(), remaining_tokens - tolerance_tokens,
                           num_computed_tokens);
   double num_steps = tolerant.steps_within(capacity_ms);
   if (!std::isfinite(num_steps)) {
@@ -134,13 +138,13 @@ double ChunkSolver::shared_tokens(double remaining_tokens, double num_computed_t
                         std::ceil(remaining_tokens / static_cast<double>(limits_.max_chunk_tokens))});
   const RestWork work(model_.coefficients(), remaining_tokens, num_computed_tokens);
   double shared = model_.tokens_within(work.share_ms(num_steps), num_computed_tokens);
-  if (num_steps <= 2.0 && shared > kTailShare * remaining_tokens) {
+  if (!tail_by_time_ && num_steps <= 2.0 && shared > kTailShare * remaining_tokens) {
     // Two steps of equal time would leave less than half of the first one; two thirds and one
     // third will do when the second fits, three steps otherwise.
     const double first = kTailShare * remaining_tokens;
     const double last = remaining_tokens - first;
     const double admitted =
-        model_.tokens_within(capacity_ms, num_computed_tokens + first) + alignment;
+        model_.tokens_within(capacity_ms, num_computed_tokens + first) + tolerance_tokens;
     shared = last <= admitted
                  ? first
                  : std::min(first, model_.tokens_within(work.share_ms(3.0), num_computed_tokens));
@@ -172,30 +176,31 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
   const double budget_tokens = model_.tokens_within(left_ms, history);
   double wanted_tokens = budget_tokens;
   bool is_shared = false;
-  if (budget_tokens + alignment < remaining) {
+  const double tolerance = std::min(alignment, kToleratedShare * budget_tokens);
+  if (budget_tokens + tolerance < remaining) {
     // Decodes stay for the steps to come, other prefills do not.
     const double capacity_ms =
         has_prefill_ ? target_ms_ - model_.coefficients().constant : left_ms;
-    const double shared = shared_tokens(remaining, history, capacity_ms);
+    const double shared = shared_tokens(remaining, history, capacity_ms, tolerance);
     is_shared = shared < wanted_tokens;
     wanted_tokens = std::min(wanted_tokens, shared);
   } else {
     wanted_tokens = remaining;
   }
 
-  double admitted_tokens = budget_tokens + alignment;
+  double admitted_tokens = budget_tokens + tolerance;
   std::int64_t floor_tokens = 0;
   if (is_empty_) {
     const auto base = static_cast<double>(base_chunk_tokens_);
     if (smooth_factor_ < 1.0) {
       wanted_tokens = base + smooth_factor_ * (std::min(wanted_tokens, remaining) - base);
-      admitted_tokens = std::max(admitted_tokens, wanted_tokens + alignment);
+      admitted_tokens = std::max(admitted_tokens, wanted_tokens + tolerance);
     }
     floor_tokens = std::min(cap, std::max<std::int64_t>(limits_.min_chunk_tokens, 1));
   }
-  if (!has_prefill_) {
-    const auto unit = static_cast<double>(std::max(limits_.alignment, floor_tokens));
-    admitted_tokens = std::max(admitted_tokens, kFloorStretch * unit);
+  if (floor_tokens > limits_.alignment) {
+    admitted_tokens =
+        std::max(admitted_tokens, kFloorStretch * static_cast<double>(floor_tokens));
   }
 
   std::int64_t chunk = std::max(floor_tokens, to_tokens(wanted_tokens, cap));
@@ -223,19 +228,34 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
     chunk = aligned;
   }
 
-  const std::int64_t rest = remaining_tokens - chunk;
-  if (rest > 0 && 2 * rest < chunk) {
+  if (leaves_tail(chunk, remaining_tokens, num_computed_tokens)) {
     if (remaining_tokens <= cap && remaining <= admitted_tokens) {
       return remaining_tokens;
     }
-    const std::int64_t shorter =
-        aligned_down(to_tokens(kTailShare * remaining, cap), num_computed_tokens,
-                     limits_.alignment);
-    if (shorter > 0) {
+    const std::int64_t shorter = aligned_down(to_tokens(kTailShare * remaining, cap),
+                                              num_computed_tokens, limits_.alignment);
+    if (shorter > 0 && shorter >= floor_tokens) {
       return std::min(chunk, shorter);
     }
   }
   return chunk;
+}
+
+// Whether the rest would be a last chunk not worth a round of its own.
+bool ChunkSolver::leaves_tail(std::int64_t chunk, std::int64_t remaining_tokens,
+                              std::int64_t num_computed_tokens) const {
+  const std::int64_t rest = remaining_tokens - chunk;
+  if (rest <= 0 || 2 * rest >= chunk) {
+    return false;
+  }
+  if (!tail_by_time_) {
+    return true;
+  }
+  StepFeatures now;
+  now.add({.num_tokens = chunk, .num_computed_tokens = num_computed_tokens});
+  StepFeatures later;
+  later.add({.num_tokens = rest, .num_computed_tokens = num_computed_tokens + chunk});
+  return 2.0 * model_.chunks_ms(later) < model_.chunks_ms(now);
 }
 
 void ChunkSolver::add_chunk(std::int64_t num_tokens, std::int64_t num_computed_tokens) {

@@ -27,9 +27,13 @@ struct ChunkLimits {
 ///  2. the first chunk of a step, and the first after nothing but decodes, is never 0: prompts
 ///     always move on;
 ///  3. it ends on a multiple of the alignment, unless it ends the prompt or 1. forbids that;
-///  4. it costs at most what the target leaves plus one alignment step of tokens; only the floor
-///     of an empty step (min_chunk_tokens and a half, for the sake of 5.) goes beyond;
-///  5. it leaves at least half of itself, less one alignment step, or nothing.
+///  4. it costs at most what the target leaves plus one alignment step of tokens; beyond that go
+///     only the floor of an empty step, min_chunk_tokens (by up to a quarter, to end the prompt),
+///     and the share of base_chunk_tokens that smooth_factor asks for;
+///  5. it leaves nothing, or at least half of itself less one alignment step, unless
+///     min_chunk_tokens forbids that: a tiny last chunk would cost the pipeline a whole round.
+/// The rest of the prompt is spread over the fewest steps of the target, so a chunk can be well
+/// below its budget. With smooth_factor 0 chunks are min(base_chunk_tokens, caps) and nothing else.
 /// Not thread-safe: one scheduler owns it.
 class ChunkSolver {
  public:
@@ -69,12 +73,18 @@ class ChunkSolver {
 
  private:
   [[nodiscard]] double shared_tokens(double remaining_tokens, double num_computed_tokens,
-                                     double capacity_ms) const;
+                                     double capacity_ms, double tolerance_tokens) const;
+
+  [[nodiscard]] bool leaves_tail(std::int64_t chunk, std::int64_t remaining_tokens,
+                                 std::int64_t num_computed_tokens) const;
 
   LatencyModel model_;
   ChunkLimits limits_;
   double smooth_factor_;
   std::int64_t base_chunk_tokens_;
+  /// Where history is priced at more than twice what tokens cost each other within a chunk, few
+  /// tokens can take long: a last chunk is then judged by its time.
+  bool tail_by_time_;
 
   double target_ms_ = -1.0;  ///< negative until the first begin_step
   StepFeatures features_;

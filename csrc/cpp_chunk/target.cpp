@@ -13,6 +13,8 @@ namespace {
 
 // Steps that all trial plans of one call may have together: what bounds its time.
 constexpr std::int64_t kTrialSteps = 4000;
+// Most steps worth considering, for each stage.
+constexpr double kMaxStepsPerStage = 200.0;
 // Points of the scan for the best number of steps. The makespan is flat there: points 15 % apart
 // lose a quarter of a per cent before the trials refine them.
 constexpr int kScanPoints = 64;
@@ -96,6 +98,7 @@ class Trials {
         pack_steps(solver_, prompts_, target_ms, num_stages_,
                    {.max_steps = steps_left_, .makespan_ms = best_makespan_ms_}, [](const Chunk&) {});
     steps_left_ -= packed.num_steps;
+    is_cut_short_ = is_cut_short_ || (!packed.is_complete && steps_left_ <= 0);
     const double makespan_ms = packed.makespan_ms(num_stages_);
     if (packed.is_complete && makespan_ms < best_makespan_ms_) {
       best_makespan_ms_ = makespan_ms;
@@ -106,6 +109,7 @@ class Trials {
   [[nodiscard]] bool has_best() const { return std::isfinite(best_makespan_ms_); }
   [[nodiscard]] double best_target_ms() const { return best_target_ms_; }
   [[nodiscard]] double best_makespan_ms() const { return best_makespan_ms_; }
+  [[nodiscard]] bool is_cut_short() const { return is_cut_short_; }
   [[nodiscard]] std::int64_t steps_left() const { return steps_left_; }
 
  private:
@@ -113,19 +117,18 @@ class Trials {
   std::span<const PromptWork> prompts_;
   std::int64_t num_stages_;
   std::int64_t steps_left_ = kTrialSteps;
+  bool is_cut_short_ = false;
   double best_target_ms_ = 0.0;
   double best_makespan_ms_ = std::numeric_limits<double>::infinity();
 };
 
-// A step that the cap ends, at the deepest history: no plan has a longer one.
+// A step that nothing but the cap ends: its largest chunks after the deepest histories.
 double cap_target_ms(const LatencyModel& model, std::span<const PromptWork> prompts,
                      const ChunkLimits& limits) {
   double target_ms = 0.0;
   for (const PromptWork& prompt : prompts) {
-    const Chunk chunk{
-        .num_tokens = std::min(prompt.num_tokens, limits.max_chunk_tokens),
-        .num_computed_tokens = prompt.num_computed_tokens +
-                               std::max<std::int64_t>(0, prompt.num_tokens - limits.max_chunk_tokens)};
+    const Chunk chunk{.num_tokens = std::min(prompt.num_tokens, limits.max_chunk_tokens),
+                      .num_computed_tokens = prompt.num_computed_tokens + prompt.num_tokens};
     StepFeatures features;
     features.add(chunk);
     target_ms += model.chunks_ms(features);
@@ -170,10 +173,15 @@ double best_target_ms(const LatencyModel& model, std::span<const PromptWork> pro
   const Flow flow(model, prompts, num_stages);
   const double fewest =
       std::max(1.0, std::ceil(flow.total_tokens() / static_cast<double>(limits.max_chunk_tokens)));
-  const double most =
+  double most =
       std::max(fewest, std::ceil(flow.total_tokens() /
                                  static_cast<double>(std::max(
                                      {limits.min_chunk_tokens, limits.alignment, std::int64_t{1}}))));
+
+  if (cost.quadratic <= cost.cross) {
+    // Cutting saves no work then: beyond this only (S-1)/N of it is left to gain.
+    most = std::clamp(kMaxStepsPerStage * static_cast<double>(num_stages), fewest, most);
+  }
 
   double best_steps = fewest;
   double best_makespan_ms = flow.makespan_ms(fewest);
@@ -207,7 +215,9 @@ double best_target_ms(const LatencyModel& model, std::span<const PromptWork> pro
       try_steps(std::clamp(ratio * best_steps, fewest, most));
     }
   }
-  if (!trials.has_best()) {
+  const bool is_untried =
+      trials.is_cut_short() || 1.1 * best_steps > static_cast<double>(kTrialSteps);
+  if (!trials.has_best() || (is_untried && best_makespan_ms < trials.best_makespan_ms())) {
     // So many steps that one more or less changes nothing, or costs beyond what a double holds.
     const double target_ms = flow.target_ms(best_steps);
     return std::isfinite(target_ms) ? target_ms : cap_ms;

@@ -23,18 +23,18 @@ class ProfilingChunkConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    enabled: bool = Field(False, description="true or false")
+    enabled: bool = Field(default=False, description="true or false")
     smooth_factor: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         le=1,
         allow_inf_nan=False,
         description="a number from 0 (fixed chunks) to 1 (fully dynamic)",
     )
-    min_chunk: int = Field(4096, gt=0, description="a whole number of tokens above 0")
-    need_timing: bool = Field(True, description="true or false")
+    min_chunk: int = Field(default=4096, gt=0, description="a whole number of tokens above 0")
+    need_timing: bool = Field(default=True, description="true or false")
     target: Literal["auto", "base"] | TargetMs = Field(
-        "auto", description='"auto", "base", or a step time in milliseconds above 0'
+        default="auto", description='"auto", "base", or a step time in milliseconds above 0'
     )
 
     @property
@@ -91,7 +91,7 @@ def read_config(additional_config: object) -> ProfilingChunkConfig:
                 f"additional_config {place} is {settings!r}: allowed is a JSON object "
                 f"with the keys {', '.join(ProfilingChunkConfig.model_fields)}."
             )
-    if len(given) == 2 and given[KEY] != given[_NESTED_KEY]:
+    if len(given) == len(places) > 1 and given[KEY] != given[_NESTED_KEY]:
         raise ConfigError(
             f"additional_config {KEY} is {given[KEY]!r} and {_NESTED_KEY} is "
             f"{given[_NESTED_KEY]!r}: give one of them, or both alike."

@@ -16,8 +16,10 @@ def _balance_scheduling(vllm_config: Any) -> str | None:
     additional = vllm_config.additional_config
     places: list[tuple[str, Any]] = [("additional_config", additional)]
     if isinstance(additional, Mapping):
-        for nested in ("scheduler_config", "ascend_scheduler_config"):
-            places.append((f"additional_config {nested}", additional.get(nested)))
+        places += [
+            (f"additional_config {nested}", additional.get(nested))
+            for nested in ("scheduler_config", "ascend_scheduler_config")
+        ]
     for place, settings in places:
         if isinstance(settings, Mapping) and settings.get("enable_balance_scheduling"):
             return f"{place} enable_balance_scheduling={settings['enable_balance_scheduling']!r}"
@@ -34,7 +36,7 @@ def check(vllm_config: Any) -> ProfilingChunkConfig:
     if not config.enabled:
         return config
     stages = vllm_config.parallel_config.pipeline_parallel_size
-    if stages < 2:
+    if stages == 1:
         raise ConfigError(
             f"{KEY}.enabled is true but pipeline_parallel_size is {stages}: "
             "allowed is 2 or more, since there is no pipeline to fill with one stage."

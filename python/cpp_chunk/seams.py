@@ -19,6 +19,9 @@ from typing import Any
 
 Function = Callable[..., Any]
 
+# Carried by what we have put in, so that it is put in once.
+_MARK = "_cpp_chunk_seam"
+
 
 class SeamError(RuntimeError):
     """A seam is not where the ledger says. The message names it."""
@@ -52,10 +55,10 @@ class Seam:
                 f"{self.module}.{self.cls}.{self.attribute} does not exist: this vLLM has a "
                 f"shape that cpp_chunk does not know."
             )
-        if getattr(original, "_cpp_chunk_seam", False):
+        if hasattr(original, _MARK):
             return
         patched = functools.wraps(original)(self.wrap(original))
-        patched._cpp_chunk_seam = True  # type: ignore[attr-defined]
+        setattr(patched, _MARK, True)
         setattr(owner, self.attribute, patched)
 
 

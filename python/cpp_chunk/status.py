@@ -55,7 +55,7 @@ def write_status(status: EngineStatus) -> None:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(status.model_dump_json())
-        os.replace(unfinished, name)
+        Path(unfinished).replace(name)
 
 
 def read_status(path: Path) -> EngineStatus:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks.engine_process import cpu_engine_environment
 from benchmarks.tiny_model import TinyModelShape, write_tiny_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROBE_TIMEOUT_S = 240
 

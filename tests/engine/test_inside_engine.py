@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
 
 PROMPT_TOKENS = 6000
 BUDGET_TOKENS = 4096
@@ -71,7 +73,9 @@ def test_decodes_and_prefills_share_steps(facts: dict[str, Any]) -> None:
         and any(num_tokens > 1 for num_tokens, _ in step)
         for step in facts["mixed"]
     )
-    assert all(sum(num_tokens for num_tokens, _ in step) <= BUDGET_TOKENS for step in facts["mixed"])
+    assert all(
+        sum(num_tokens for num_tokens, _ in step) <= BUDGET_TOKENS for step in facts["mixed"]
+    )
 
 
 def test_served_steps_reach_the_calibrator(facts: dict[str, Any]) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +28,13 @@ def test_accepted(answers: dict[str, str | None], case: str) -> None:
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("one_stage", "ConfigError: profiling_chunk_config.enabled is true but "
-         "pipeline_parallel_size is 1: allowed is 2 or more"),
+        (
+            "one_stage",
+            (
+                "ConfigError: profiling_chunk_config.enabled is true but "
+                "pipeline_parallel_size is 1: allowed is 2 or more"
+            ),
+        ),
         ("no_chunked_prefill", "enable_chunked_prefill is False: allowed is true"),
         ("unknown_key", "min_chnk is not a known key (value 5): did you mean 'min_chunk'?"),
         ("wrong_type", "min_chunk is '5': allowed is a whole number of tokens above 0."),

@@ -12,13 +12,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks.engine_process import cpu_engine_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 START_TIMEOUT_S = 180
 
@@ -91,3 +93,16 @@ def test_a_completion_is_answered(server: tuple[str, Path], model: Path) -> None
     assert "[cpp_chunk] profiled" in log
     assert "[cpp_chunk] step time:" in log
     assert "ms a step" in log
+
+
+def test_our_figures_are_on_the_metrics_page(server: tuple[str, Path]) -> None:
+    url, _ = server
+    page = get(f"{url}/metrics")
+    figures = {
+        line.split()[0]: float(line.split()[1])
+        for line in page.splitlines()
+        if line.startswith("cpp_chunk:")
+    }
+    assert figures["cpp_chunk:target_seconds"] > 0
+    assert 0 < figures["cpp_chunk:model_error_ratio"] < 1
+    assert "vllm:prompt_tokens_total" in page

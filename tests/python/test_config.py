@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
 from cpp_chunk.config import ConfigError, ProfilingChunkConfig, parse_config, read_config
 from cpp_chunk.front_end import check
 
@@ -47,7 +46,9 @@ def test_targets(target: object) -> None:
         ({"target": math.inf}, ("target", "inf", "above 0")),
     ],
 )
-def test_a_wrong_setting_gets_one_sentence(settings: dict[str, Any], words: tuple[str, ...]) -> None:
+def test_a_wrong_setting_gets_one_sentence(
+    settings: dict[str, Any], words: tuple[str, ...]
+) -> None:
     with pytest.raises(ConfigError) as caught:
         read_config({"profiling_chunk_config": settings})
     sentence = str(caught.value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from cpp_chunk.engine.profile import MAX_PASSES, plan_passes
 
 
@@ -21,5 +20,5 @@ def test_passes(max_chunk_tokens: int, max_context_tokens: int, alignment_tokens
     assert 2 * max(histories) >= max_context_tokens
     for num_tokens, history in passes:
         assert 0 < num_tokens <= max_chunk_tokens
-        assert 0 <= history
+        assert history >= 0
         assert num_tokens + history < max_context_tokens

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from cpp_chunk.engine.shape import UnknownSchedulerError, check_scheduler_shape
 
 

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
 from cpp_chunk.worker.timer import DeviceStopwatch, HostStopwatch, StepTimer
 
 

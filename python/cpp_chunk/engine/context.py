@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cpp_chunk.config import ProfilingChunkConfig
+if TYPE_CHECKING:
+    from cpp_chunk.config import ProfilingChunkConfig
 
 _ATTRIBUTE = "_cpp_chunk_context"
 

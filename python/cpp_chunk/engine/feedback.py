@@ -6,19 +6,21 @@ steps later: the workers are asked once in a while and nobody waits for their an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cpp_chunk._core import Calibrator, FitRefused, LatencyModel
-from cpp_chunk.engine.planner import ChunkPlanner
-from cpp_chunk.engine.stages import StageTimers, StageTimes
-from cpp_chunk.engine.trace import Trace
 from cpp_chunk.log import init_logger
 from cpp_chunk.status import EngineStatus, write_status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vllm.v1.core.sched.output import SchedulerOutput
     from vllm.v1.request import Request
+
+    from cpp_chunk.engine.planner import ChunkPlanner
+    from cpp_chunk.engine.stages import StageTimers, StageTimes
+    from cpp_chunk.engine.trace import Trace
 
 logger = init_logger(__name__)
 
@@ -179,7 +181,7 @@ class Feedback:
     def _trace_step(
         self, step_id: int, step: _NotedStep, stages: dict[int, tuple[float, float]]
     ) -> None:
-        if not self._trace.is_open:
+        if not self._trace.is_wanted:
             return
         chunks: list[Any] = [
             [key, *chunk] for key, chunk in zip(step.request_ids, step.chunks, strict=True)

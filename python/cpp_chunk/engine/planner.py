@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from cpp_chunk._core import ChunkSolver, LatencyModel, base_target_ms, best_target_ms
-from cpp_chunk.config import ProfilingChunkConfig
 from cpp_chunk.log import init_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cpp_chunk.config import ProfilingChunkConfig
 
 logger = init_logger(__name__)
 
@@ -28,24 +32,12 @@ class ChunkChooser(Protocol):
         """The step now holds this chunk or decode as well."""
 
 
-def efficient_floor_tokens(model: LatencyModel, max_chunk_tokens: int) -> int:
-    """The chunk below which a step is mostly overhead: its work equals the step's constant.
+@dataclass(frozen=True)
+class _InForce:
+    """The model that planning goes by, and its solver."""
 
-    Args:
-        model: coefficients in milliseconds.
-        max_chunk_tokens: the largest answer.
-
-    Returns:
-        Tokens at zero history, from 1 to `max_chunk_tokens`.
-    """
-    low, high = 1, max_chunk_tokens
-    while low < high:
-        middle = (low + high) // 2
-        if model.step_ms([(middle, 0)]) >= 2 * model.constant:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    model: LatencyModel
+    solver: ChunkSolver
 
 
 class ChunkPlanner:
@@ -56,6 +48,8 @@ class ChunkPlanner:
         num_stages: pipeline stages, taken as equally fast.
         max_chunk_tokens: vLLM's token budget of a step.
         alignment_tokens: chunks end on multiples of this (the KV block).
+        smallest_profiled_tokens: the floor that the profile found: below the smallest chunk
+            that was measured, the model is a guess.
     """
 
     def __init__(
@@ -65,20 +59,22 @@ class ChunkPlanner:
         num_stages: int,
         max_chunk_tokens: int,
         alignment_tokens: int,
+        smallest_profiled_tokens: int = 1,
     ) -> None:
         self._config = config
         self._num_stages = num_stages
         self._max_chunk_tokens = max_chunk_tokens
         self._alignment_tokens = min(alignment_tokens, max_chunk_tokens)
-        self._min_chunk_tokens = min(config.min_chunk, max_chunk_tokens)
+        self._floor_tokens = min(config.min_chunk, max_chunk_tokens)
+        if config.target == "auto" and not config.min_chunk_is_set:
+            self._floor_tokens = min(self._floor_tokens, smallest_profiled_tokens)
         if config.min_chunk_is_set and config.min_chunk > max_chunk_tokens:
             logger.info(
                 "min_chunk lowered from %d to max_num_batched_tokens, %d tokens",
                 config.min_chunk,
                 max_chunk_tokens,
             )
-        self._planning_model: LatencyModel | None = None
-        self._solver: ChunkSolver | None = None
+        self._in_force: _InForce | None = None
         self.target_ms: float | None = None
 
     def set_model(self, model: LatencyModel, gap_ms: float) -> None:
@@ -98,31 +94,27 @@ class ChunkPlanner:
             context=model.context,
             constant=model.constant + gap_ms,
         )
-        floor = self._min_chunk_tokens
-        if self._config.target == "auto" and not self._config.min_chunk_is_set:
-            floor = min(floor, efficient_floor_tokens(planning, self._max_chunk_tokens))
-        self._solver = ChunkSolver(
+        solver = ChunkSolver(
             planning,
             max_chunk_tokens=self._max_chunk_tokens,
-            min_chunk_tokens=floor,
+            min_chunk_tokens=self._floor_tokens,
             alignment=self._alignment_tokens,
             smooth_factor=self._config.smooth_factor,
             base_chunk_tokens=self._max_chunk_tokens,
         )
-        self._planning_model = planning
-        self._floor_tokens = floor
+        self._in_force = _InForce(planning, solver)
         if self._config.target == "base":
             self.target_ms = base_target_ms(planning, self._max_chunk_tokens)
-        elif isinstance(self._config.target, float | int):
-            self.target_ms = float(self._config.target)
+        elif self._config.target != "auto":
+            self.target_ms = self._config.target
         elif self.target_ms is None:
             # Until the first prompt is admitted: what one of the largest chunk would get.
-            self.target_ms = self._best_target_ms([(self._max_chunk_tokens, 0)])
+            self.target_ms = self._best_target_ms(self._in_force, [(self._max_chunk_tokens, 0)])
 
     def begin_step(self) -> None:
         """A new `schedule()` starts: the step is empty."""
-        if self._solver is not None and self.target_ms is not None:
-            self._solver.begin_step(self.target_ms)
+        if self._in_force is not None and self.target_ms is not None:
+            self._in_force.solver.begin_step(self.target_ms)
 
     def admit(self, prompts: Sequence[tuple[int, int]], *, in_progress: bool) -> None:
         """A prompt joins the backlog: with `"auto"`, the target is set anew.
@@ -132,31 +124,29 @@ class ChunkPlanner:
             in_progress: other prompts are part-way through. Then the target only grows: the
                 pipeline's fill and drain at the present step time are already paid for.
         """
-        if self._config.target != "auto" or self._solver is None:
+        if self._config.target != "auto" or self._in_force is None:
             return
-        target_ms = self._best_target_ms(prompts)
+        target_ms = self._best_target_ms(self._in_force, prompts)
         if in_progress and self.target_ms is not None:
             target_ms = max(target_ms, self.target_ms)
-        if target_ms != self.target_ms:
-            logger.debug("target %.2f ms a step for %d prompts", target_ms, len(prompts))
-            self.target_ms = target_ms
-            self._solver.set_target(target_ms)
+        self.target_ms = target_ms
+        self._in_force.solver.set_target(target_ms)
+        logger.debug("target %.2f ms a step for %d prompts", target_ms, len(prompts))
 
     def chunk_tokens(self, remaining: int, num_computed_tokens: int, max_tokens: int) -> int:
         """The chunk for this request in this step; 0 leaves it to a later step."""
-        if self._solver is None:
+        if self._in_force is None:
             return max_tokens
-        return self._solver.chunk_tokens(remaining, num_computed_tokens, max_tokens)
+        return self._in_force.solver.chunk_tokens(remaining, num_computed_tokens, max_tokens)
 
     def add(self, num_tokens: int, num_computed_tokens: int) -> None:
         """The step now holds this chunk or decode as well."""
-        if self._solver is not None:
-            self._solver.add_chunk(num_tokens, num_computed_tokens)
+        if self._in_force is not None:
+            self._in_force.solver.add_chunk(num_tokens, num_computed_tokens)
 
-    def _best_target_ms(self, prompts: Sequence[tuple[int, int]]) -> float:
-        assert self._planning_model is not None
+    def _best_target_ms(self, in_force: _InForce, prompts: Sequence[tuple[int, int]]) -> float:
         return best_target_ms(
-            self._planning_model,
+            in_force.model,
             prompts,
             num_stages=self._num_stages,
             max_chunk_tokens=self._max_chunk_tokens,

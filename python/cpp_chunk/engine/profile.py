@@ -10,16 +10,19 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from cpp_chunk.engine.feedback import STEP_ID
 from cpp_chunk.engine.planner import OneChunk
-from cpp_chunk.engine.stages import StageTimers
 from cpp_chunk.log import init_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cpp_chunk.engine.stages import StageTimers
 
 logger = init_logger(__name__)
 
@@ -139,12 +142,14 @@ class Profiler:
         try:
             return Profile(tuple(self._measure()))
         finally:
-            scheduler._cpp_chunk_chooser = None
+            scheduler.cpp_chunk_use(None)
             if scheduler.requests:
                 self._finish()
-            # Nothing of ours was hashed into it, so this restores an empty cache's statistics.
+            # The cache was empty, since nothing has been served yet: so is it, its statistics
+            # and its events again.
             scheduler.reset_prefix_cache()
             scheduler.kv_cache_manager.make_prefix_cache_stats()
+            scheduler.kv_cache_manager.take_events()
             left = pool.get_num_free_blocks()
             if left != num_free_blocks:
                 logger.error("profiling left %d free KV blocks of %d", left, num_free_blocks)
@@ -206,14 +211,20 @@ class Profiler:
             prompt_token_ids=self._random.choices(vocabulary, k=history + num_tokens + 1),
             sampling_params=SamplingParams(max_tokens=1, temperature=0.0),
             pooling_params=None,
+            block_hasher=self._unique_block_hashes,
         )
         request.num_computed_tokens = history
         scheduler.add_request(request)
-        scheduler._cpp_chunk_chooser = OneChunk(num_tokens)
+        scheduler.cpp_chunk_use(OneChunk(num_tokens))
         output = scheduler.schedule()
         self.step_id += 1
         setattr(output, STEP_ID, self.step_id)
         return output
+
+    def _unique_block_hashes(self, request: Any) -> list[Any]:
+        """What prefix caching wants of a request: here, hashes that nothing else ever has."""
+        num_blocks = request.num_tokens // self._scheduler.hash_block_size
+        return [self._random.randbytes(32) for _ in range(num_blocks)]
 
     def _execute(self, output: Any) -> float:
         """Runs the step as vLLM's own loop does. Returns its wall time in milliseconds."""

@@ -12,8 +12,6 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cpp_chunk.engine.context import EngineContext
-from cpp_chunk.engine.planner import ChunkChooser
 from cpp_chunk.engine.shape import check_scheduler_shape
 from cpp_chunk.log import init_logger
 from cpp_chunk.status import EngineStatus, write_status
@@ -22,7 +20,9 @@ if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
     from vllm.v1.request import Request
 
+    from cpp_chunk.engine.context import EngineContext
     from cpp_chunk.engine.feedback import Feedback
+    from cpp_chunk.engine.planner import ChunkChooser
 
 logger = init_logger(__name__)
 
@@ -82,7 +82,7 @@ class DynamicChunkMixin:
                     self._cpp_chunk_chooser, request, num_new_tokens, hits[0] + hits[1]
                 )
             except Exception as error:
-                self._cpp_chunk_fall_back("choosing a chunk", error)
+                self.cpp_chunk_fall_back("choosing a chunk", error)
         if self._cpp_chunk_model_splits:
             num_tokens = self._cpp_chunk_model_split(request, num_tokens, num_new_tokens, hits)
         return num_tokens
@@ -94,9 +94,7 @@ class DynamicChunkMixin:
         remaining = request.num_tokens - start
         # Decodes and speculative tokens are not ours to cut, but they fill the step.
         is_prefill = 1 < num_new_tokens <= remaining
-        whole_images = (
-            request.has_encoder_inputs and self.scheduler_config.disable_chunked_mm_input
-        )
+        whole_images = request.has_encoder_inputs and self.scheduler_config.disable_chunked_mm_input
         num_tokens = num_new_tokens
         if is_prefill and not whole_images:
             if request.status.name != "RUNNING" and request.request_id != self._cpp_chunk_admitted:
@@ -142,7 +140,7 @@ class DynamicChunkMixin:
             try:
                 self._cpp_chunk_chooser.begin_step()
             except Exception as error:
-                self._cpp_chunk_fall_back("beginning a step", error)
+                self.cpp_chunk_fall_back("beginning a step", error)
         output: SchedulerOutput = super().schedule(*args, **kwargs)  # type: ignore[misc]
         if self._cpp_chunk_feedback is not None and output.total_num_scheduled_tokens:
             try:
@@ -150,7 +148,7 @@ class DynamicChunkMixin:
                     raise RuntimeError("schedule() never asked for a chunk's size")
                 self._cpp_chunk_feedback.scheduled(output, self.requests)
             except Exception as error:
-                self._cpp_chunk_fall_back("accounting a step", error)
+                self.cpp_chunk_fall_back("accounting a step", error)
         return output
 
     def update_from_output(self, *args: Any, **kwargs: Any) -> Any:
@@ -160,14 +158,18 @@ class DynamicChunkMixin:
             try:
                 self._cpp_chunk_feedback.processed(idle=not self.running and not self.waiting)
             except Exception as error:
-                self._cpp_chunk_fall_back("collecting step times", error)
+                self.cpp_chunk_fall_back("collecting step times", error)
         return result
 
-    def _cpp_chunk_fall_back(self, doing: str, error: BaseException) -> None:
+    def cpp_chunk_use(self, chooser: ChunkChooser | None, feedback: Feedback | None = None) -> None:
+        """From the next step on: who chooses chunks (None: vLLM itself), who is told of steps."""
+        self._cpp_chunk_chooser = chooser
+        self._cpp_chunk_feedback = feedback
+
+    def cpp_chunk_fall_back(self, doing: str, error: BaseException) -> None:
         """Fixed chunks from here on; said once, since nothing of ours runs after it."""
         feedback = self._cpp_chunk_feedback
-        self._cpp_chunk_chooser = None
-        self._cpp_chunk_feedback = None
+        self.cpp_chunk_use(None)
         logger.error("%s failed (%r): fixed chunks from here on", doing, error)
         if feedback is not None:
             feedback.fell_back(doing, error)

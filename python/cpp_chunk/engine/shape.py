@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HOOK = "_mamba_block_aligned_split"
 FLAG = "need_mamba_block_aligned_split"
@@ -92,10 +94,10 @@ def check_scheduler_shape(cls: type[Any]) -> None:
                 f"scheduler class {name}: the source of {owner.__qualname__}.schedule cannot "
                 f"be read ({error}), so its shape is not known."
             ) from error
-        calls = sorted(_hook_calls(tree))
+        calls = tuple(sorted(_hook_calls(tree)))
         if not calls and _calls_super_schedule(tree):
             continue
-        if len(calls) == 2 and calls[0] == _ARGUMENTS_RUNNING and calls[1] in _ARGUMENTS_WAITING:
+        if calls in {(_ARGUMENTS_RUNNING, waiting) for waiting in _ARGUMENTS_WAITING}:
             return
         raise UnknownSchedulerError(
             f"scheduler class {name}: {owner.__qualname__}.schedule calls {HOOK} under {FLAG} "

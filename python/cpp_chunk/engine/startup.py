@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cpp_chunk._core import Calibrator, FitRefused, FitReport, fit_latency_model
-from cpp_chunk.engine.context import EngineContext
 from cpp_chunk.engine.feedback import Feedback
 from cpp_chunk.engine.planner import ChunkPlanner
 from cpp_chunk.engine.profile import Profile, Profiler
@@ -14,6 +13,9 @@ from cpp_chunk.engine.stages import StageTimers
 from cpp_chunk.engine.trace import Trace
 from cpp_chunk.log import init_logger
 from cpp_chunk.status import EngineStatus, write_status
+
+if TYPE_CHECKING:
+    from cpp_chunk.engine.context import EngineContext
 
 logger = init_logger(__name__)
 
@@ -23,13 +25,15 @@ Sample = tuple[list[tuple[int, int]], float]
 
 
 def start(scheduler: Any, context: EngineContext) -> None:
-    """Called at the end of the scheduler's construction: weights and KV cache are there,
-    nothing is in flight. Whatever fails here, the server starts, with fixed chunks.
+    """Called at the end of the scheduler's construction.
+
+    Weights and KV cache are there, nothing is in flight. Whatever fails here, the server
+    starts, with fixed chunks.
     """
     try:
         _start(scheduler, context)
     except Exception as error:
-        scheduler._cpp_chunk_fall_back("starting up", error)
+        scheduler.cpp_chunk_fall_back("starting up", error)
 
 
 def _start(scheduler: Any, context: EngineContext) -> None:
@@ -38,14 +42,15 @@ def _start(scheduler: Any, context: EngineContext) -> None:
     stages = StageTimers(context.executor)
     stages.prepare_workers()
     trace = Trace()
+    stages.install()
+    profile, last_step_id = _profile(scheduler, context.executor, stages, trace)
     planner = ChunkPlanner(
         config,
         num_stages=num_stages,
         max_chunk_tokens=scheduler.max_num_scheduled_tokens,
         alignment_tokens=scheduler.block_size,
+        smallest_profiled_tokens=min((one.num_tokens for one in profile.passes), default=1),
     )
-    stages.install()
-    profile, last_step_id = _profile(scheduler, context.executor, stages, trace)
     samples: list[Sample] = [
         ([(one.num_tokens, one.num_computed_tokens)], one.slowest_ms) for one in profile.passes
     ]
@@ -60,11 +65,9 @@ def _start(scheduler: Any, context: EngineContext) -> None:
         mean_relative_error=report.mean_relative_error if report is not None else None,
     )
     write_status(status)
-    if not config.need_timing:
-        stages.remove()
-    scheduler._cpp_chunk_chooser = planner
+    feedback = None
     if config.need_timing:
-        scheduler._cpp_chunk_feedback = Feedback(
+        feedback = Feedback(
             stages=stages,
             planner=planner,
             calibrator=Calibrator(samples, capacity=_RING_SAMPLES),
@@ -75,6 +78,9 @@ def _start(scheduler: Any, context: EngineContext) -> None:
             trace=trace,
             status=status,
         )
+    else:
+        stages.remove()
+    scheduler.cpp_chunk_use(planner, feedback)
 
 
 def _profile(
@@ -97,9 +103,7 @@ def _profile(
             stage_ms=one.stage_ms,
             wall_ms=one.wall_ms,
         )
-    logger.info(
-        "profiled %d passes in %.1f s", len(profile.passes), time.monotonic() - start_s
-    )
+    logger.info("profiled %d passes in %.1f s", len(profile.passes), time.monotonic() - start_s)
     return profile, profiler.step_id
 
 
@@ -131,5 +135,6 @@ def _log_model(report: FitReport, gap_ms: float, target_ms: float | None) -> Non
     if report.at_bound:
         logger.info("coefficients at their bound of 0: %s", ", ".join(report.at_bound))
     logger.info(
-        "target %s", f"{target_ms:.2f} ms a step" if target_ms is not None else "none (fixed chunks)"
+        "target %s",
+        f"{target_ms:.2f} ms a step" if target_ms is not None else "none (fixed chunks)",
     )

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-from typing import IO, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from cpp_chunk._core import FitReport
+if TYPE_CHECKING:
+    from cpp_chunk._core import FitReport
 
 TRACE_FILE_VARIABLE = "CPP_CHUNK_TRACE_FILE"
 
@@ -18,18 +20,19 @@ class Trace:
     """Appends events to the file that the environment names; without one, does nothing."""
 
     def __init__(self) -> None:
-        path = os.environ.get(TRACE_FILE_VARIABLE)
-        self._file: IO[str] | None = open(path, "a", encoding="utf-8") if path else None  # noqa: SIM115
+        name = os.environ.get(TRACE_FILE_VARIABLE)
+        self._path = Path(name) if name else None
+        self._lines: list[str] = []
 
     @property
-    def is_open(self) -> bool:
+    def is_wanted(self) -> bool:
         """Whether anybody reads: then a caller need not gather what is not written."""
-        return self._file is not None
+        return self._path is not None
 
     def write(self, event: str, **fields: Any) -> None:
         """Adds one line; durations in milliseconds, clock readings in seconds."""
-        if self._file is not None:
-            self._file.write(json.dumps({"event": event, **fields}) + "\n")
+        if self._path is not None:
+            self._lines.append(json.dumps({"event": event, **fields}) + "\n")
 
     def write_model(self, source: str, report: FitReport, gap_ms: float) -> None:
         """Adds the line of a model that planning uses from now on."""
@@ -52,6 +55,8 @@ class Trace:
         )
 
     def flush(self) -> None:
-        """Lets readers see what was written."""
-        if self._file is not None:
-            self._file.flush()
+        """Appends what was added to the file."""
+        if self._path is not None and self._lines:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.writelines(self._lines)
+            self._lines.clear()

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 RING_STEPS = 1024
 _TIMER = "_cpp_chunk_step_timer"
+_MARK = "_cpp_chunk_seam"
 
 # step_id, start of the compute on the machine's monotonic clock, compute
 StepTime = tuple[int, float, float]
@@ -42,7 +43,7 @@ class Stopwatch(Protocol):
     def end(self, step_id: int) -> None:
         """The step's last kernel has been launched, or on a CPU run."""
 
-    def finished(self, wait: bool) -> list[StepTime]:
+    def finished(self, *, wait: bool) -> list[StepTime]:
         """The steps that have finished since the last call, in order."""
 
 
@@ -68,7 +69,7 @@ class HostStopwatch:
         elapsed_s = time.monotonic() - self._start_s - self._waited_s
         self._times.append((step_id, self._start_s + self._waited_s, elapsed_s * 1e3))
 
-    def finished(self, wait: bool) -> list[StepTime]:
+    def finished(self, *, wait: bool) -> list[StepTime]:
         """All of them: nothing runs behind the host's back."""
         times, self._times = self._times, []
         return times
@@ -121,7 +122,7 @@ class DeviceStopwatch:
             _, start, end = self._open.popleft()
             self._spare += [start, end]
 
-    def finished(self, wait: bool) -> list[StepTime]:
+    def finished(self, *, wait: bool) -> list[StepTime]:
         """Reads events that have completed; with `wait` (the profile), waits for the last."""
         times: list[StepTime] = []
         if wait and self._open:
@@ -145,7 +146,7 @@ class StepTimer:
     _running: StepTimer | None = None
 
     def __init__(self, stopwatch: Stopwatch) -> None:
-        self._stopwatch = stopwatch
+        self.stopwatch = stopwatch
         self._ring: deque[StepTime] = deque(maxlen=RING_STEPS)
 
     def wrap(self, execute_model: Any) -> Any:
@@ -156,13 +157,13 @@ class StepTimer:
             step_id = getattr(scheduler_output, "cpp_chunk_step_id", None)
             if step_id is None:
                 return execute_model(scheduler_output, *args, **kwargs)
-            self._stopwatch.begin()
+            self.stopwatch.begin()
             StepTimer._running = self
             try:
                 result = execute_model(scheduler_output, *args, **kwargs)
             finally:
                 StepTimer._running = None
-            self._stopwatch.end(step_id)
+            self.stopwatch.end(step_id)
             return result
 
         return timed
@@ -171,11 +172,11 @@ class StepTimer:
     def observe_wait(cls, seconds: float) -> None:
         """Called where a lazy receive has waited."""
         if cls._running is not None:
-            cls._running._stopwatch.input_waited(seconds)
+            cls._running.stopwatch.input_waited(seconds)
 
-    def times_after(self, step_id: int, wait: bool) -> list[StepTime]:
+    def times_after(self, step_id: int, *, wait: bool) -> list[StepTime]:
         """Finished steps with a larger number, oldest first."""
-        self._ring.extend(self._stopwatch.finished(wait))
+        self._ring.extend(self.stopwatch.finished(wait=wait))
         return [times for times in self._ring if times[0] > step_id]
 
 
@@ -186,7 +187,7 @@ def _observe_lazy_receive() -> None:
     except ImportError:
         return
     original = AsyncIntermediateTensors.wait_for_comm
-    if getattr(original, "_cpp_chunk_seam", False):
+    if hasattr(original, _MARK):
         return
 
     @functools.wraps(original)
@@ -197,8 +198,8 @@ def _observe_lazy_receive() -> None:
         original(self)
         StepTimer.observe_wait(time.monotonic() - start_s)
 
-    wait_for_comm._cpp_chunk_seam = True  # type: ignore[attr-defined]
-    AsyncIntermediateTensors.wait_for_comm = wait_for_comm
+    setattr(wait_for_comm, _MARK, True)
+    setattr(AsyncIntermediateTensors, "wait_for_comm", wait_for_comm)  # noqa: B010
 
 
 def install(worker: Any) -> None:
@@ -221,10 +222,10 @@ def remove(worker: Any) -> None:
         del runner.execute_model
 
 
-def read(worker: Any, after_step_id: int, wait: bool = False) -> Reading:
+def read(worker: Any, after_step_id: int, *, wait: bool = False) -> Reading:
     """The finished steps after this one. Runs in the worker, between steps."""
     from vllm.distributed import get_pp_group, get_tp_group
 
     timer: StepTimer | None = getattr(worker.model_runner, _TIMER, None)
-    times = timer.times_after(after_step_id, wait) if timer is not None else []
+    times = timer.times_after(after_step_id, wait=wait) if timer is not None else []
     return Reading(get_pp_group().rank_in_group, get_tp_group().rank_in_group, times)
