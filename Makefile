@@ -36,7 +36,7 @@ define say
 endef
 
 .NOTPARALLEL:
-.PHONY: help setup demo bench test test-cpp test-python lint format stubs clean
+.PHONY: help setup demo bench performance-page test test-cpp test-python lint format stubs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -74,6 +74,9 @@ demo: $(STAMPS)/package ## real vLLM on two processes: fixed against dynamic chu
 
 bench: $(STAMPS)/package ## the figures that the project promises, to build/bench/result.json
 	@$(PY) -m benchmarks.bench $(BENCH_ARGS)
+
+performance-page: $(STAMPS)/package ## docs/performance.md from the last make bench
+	@$(PY) -m benchmarks.performance_page
 
 test: lint test-cpp test-python ## everything: set-up, lint, C++ tests plain and sanitized, pytest with real vLLM
 
@@ -122,7 +125,7 @@ lint: $(STAMPS)/package build/cpp-plain/compile_commands.json ## ruff, mypy, cla
 
 # Generated from the installed module, then put in the house's format: $(call generate_stub,FOLDER)
 generate_stub = mkdir -p $(1) && $(PY) -m pybind11_stubgen --exit-code -o $(1) cpp_chunk._core >/dev/null \
-	&& ruff check --quiet --fix $(1)/cpp_chunk/_core.pyi && ruff format --quiet $(1)/cpp_chunk/_core.pyi
+	&& ruff check --silent --fix --exit-zero $(1)/cpp_chunk/_core.pyi && ruff format --quiet $(1)/cpp_chunk/_core.pyi
 
 format: $(STAMPS)/requirements ## let ruff and clang-format rewrite the sources
 	@ruff check --fix $(PY_SOURCES)

@@ -1,4 +1,4 @@
-"""`make demo`: one long prompt through real vLLM in two stages, with fixed chunks and with dynamic ones."""
+"""`make demo`: one long prompt through real vLLM in two stages, fixed chunks against dynamic."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ With the CPU build of vLLM in this virtual environment, `vllm serve` is written
 def main() -> int:
     """Run the demo; returns the exit code."""
     arguments = parse_arguments()
-    console = Console()
+    # Where nobody tells a width, as in a log, the table is wider than the usual guess.
+    console = Console(width=None if sys.stdout.isatty() else 120)
     workload = Workload("one long prompt", (arguments.prompt_tokens,), repeats=arguments.repeats)
     model = write_tiny_model(arguments.output / "model")
     engines = [
@@ -57,8 +58,9 @@ def main() -> int:
         for mode in MODES
     ]
     console.print(
-        f"One prompt of {workload.num_prompt_tokens} tokens, {workload.repeats} times after a warm-up, on "
-        f"{len(engines)} vLLM engines of two pipeline stages, one after the other. Logs: {arguments.output}/"
+        f"One prompt of {workload.num_prompt_tokens} tokens, {workload.repeats} times after a "
+        f"warm-up, on {len(engines)} vLLM engines of two pipeline stages, one after the other. "
+        f"Logs: {arguments.output}/"
     )
     started_s = time.monotonic()
     try:
@@ -75,8 +77,9 @@ def main() -> int:
     console.print(summary_table(data))
     console.print(f"[bold]{headline(data)}[/] (max_num_batched_tokens {max(BUDGETS_TOKENS)})")
     console.print(
-        f"{arguments.output}/report.html shows both pipelines in time; {arguments.output}/result.json "
-        f"has the figures. {time.monotonic() - started_s:.0f} s in all.\n"
+        f"{arguments.output}/report.html shows the pipelines in time, "
+        f"{arguments.output}/result.json has the figures. "
+        f"{time.monotonic() - started_s:.0f} s in all.\n"
     )
     console.print(SERVE_HINT, highlight=False, markup=False, soft_wrap=True)
     if is_cpu_build():

@@ -1,7 +1,8 @@
-"""The parent's side of engine_run.py: starts an engine, hands it workloads, shows its log when it fails."""
+"""The parent's side of engine_run.py: starts an engine, hands it workloads, shows why it failed."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -10,7 +11,6 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.engine_run import TRACE_FILE_VARIABLE
@@ -18,8 +18,10 @@ from benchmarks.workload import EngineSettings, Workload, WorkloadResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from types import TracebackType
-    from typing import Self
+
+    from typing_extensions import Self
 
 START_TIMEOUT_S = 300.0
 WORKLOAD_TIMEOUT_S = 600.0
@@ -32,15 +34,16 @@ NUM_LAST_LINES = 20
 
 
 class EngineRunError(RuntimeError):
-    """An engine did not start, died, or took too long. The message ends with the last lines of its log."""
+    """An engine did not start, died, or took too long. The message shows the end of its log."""
 
 
 def cpu_engine_environment(num_stages: int) -> dict[str, str]:
-    """Environment of a CPU engine with one core for each pipeline stage."""
+    """This process's environment, and what gives each stage of a CPU engine a core of its own."""
     cores = sorted(os.sched_getaffinity(0))
     # With fewer cores than stages some share one: slow, but it runs.
     bind = "|".join(str(cores[stage % len(cores)]) for stage in range(num_stages))
     return {
+        **os.environ,
         "VLLM_CPU_OMP_THREADS_BIND": bind,
         "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
         "VLLM_LOGGING_LEVEL": "INFO",
@@ -82,7 +85,6 @@ class EngineProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env={
-                    **os.environ,
                     **cpu_engine_environment(settings.pipeline_parallel_size),
                     TRACE_FILE_VARIABLE: str(self.trace_path.resolve()),
                     **(environment or {}),
@@ -108,7 +110,7 @@ class EngineProcess:
         )
 
     def pause(self) -> None:
-        """Stop all of the engine's processes: an idle engine still polls, and others are measured."""
+        """Stop all of the engine's processes: an idle engine polls, and others are measured."""
         os.killpg(self._process.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -118,17 +120,13 @@ class EngineProcess:
     def close(self) -> None:
         """Let the engine end by itself, and end what is left of it."""
         if self._process.stdin is not None:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
-            except BrokenPipeError:
-                pass
         deadline_s = time.monotonic() + SHUTDOWN_TIMEOUT_S
         while self._process.poll() is None and time.monotonic() < deadline_s:
             self._on_tick()
             time.sleep(TICK_S)
         self._kill_group()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +143,7 @@ class EngineProcess:
             self._kill_group()
 
     def _send(self, data: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
+        assert self._process.stdin is not None  # noqa: S101
         try:
             self._process.stdin.write(json.dumps(data).encode() + b"\n")
             self._process.stdin.flush()
@@ -153,7 +151,7 @@ class EngineProcess:
             raise self._failure("ended before it could be used") from None
 
     def _receive(self, timeout_s: float, what: str) -> dict[str, Any]:
-        assert self._process.stdout is not None
+        assert self._process.stdout is not None  # noqa: S101
         descriptor = self._process.stdout.fileno()
         deadline_s = time.monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
@@ -165,7 +163,7 @@ class EngineProcess:
                     if not chunk:
                         raise self._failure(f"could not {what}")
                     self._unread += chunk
-                # vLLM's children hold the pipe too: its end alone would not tell of the parent's death.
+                # vLLM's children hold the pipe too: its end alone would not tell of a death.
                 elif self._process.poll() is not None:
                     raise self._failure(f"could not {what}")
                 elif time.monotonic() > deadline_s:
@@ -183,17 +181,22 @@ class EngineProcess:
         )
 
     def _kill_group(self) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            # What nobody read any more is of no interest.
+            with contextlib.suppress(BrokenPipeError):
+                if pipe is not None:
+                    pipe.close()
 
 
 def telling_lines(lines: Sequence[str]) -> list[str]:
     """The lines of a log from its first error on, and its last ones."""
-    first_error = next((i for i, line in enumerate(lines) if " ERROR " in line), len(lines))
+    first_error = next((i for i, line in enumerate(lines) if " ERROR " in line), None)
+    if first_error is None:
+        return list(lines[-NUM_LAST_LINES:])
     end_of_error = min(first_error + NUM_FIRST_ERROR_LINES, len(lines))
     start_of_last = max(end_of_error, len(lines) - NUM_LAST_LINES)
-    between = ["..."] if first_error < end_of_error < start_of_last else []
+    between = ["..."] if end_of_error < start_of_last else []
     return [*lines[first_error:end_of_error], *between, *lines[start_of_last:]]

@@ -1,8 +1,9 @@
 """One real vLLM engine in a process of its own: started by engine_process.py, never by hand.
 
-Reads the settings as its first line of standard input, then one workload a line; answers each line with one
-line of JSON. vLLM and its children print where they like, so the answers go to a private copy of standard
-output, and everything else to standard error, which the parent points at a log file.
+Reads the settings as its first line of standard input, then one workload a line; answers each line
+with one line of JSON. vLLM and its children print where they like, so the answers go to a private
+copy of standard output, and everything else to standard error, which the parent points at a log
+file.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from benchmarks.workload import EngineSettings, Round, Workload, WorkloadResult
 if TYPE_CHECKING:
     from typing import TextIO
 
-# A step's times reach the engine with later steps' replies: a few short prompts bring the last ones in.
+# A step's times reach the engine with later steps' replies: short prompts bring the last ones in.
 FLUSH = Workload("flush", (8,), repeats=3, warmups=0)
 TRACE_FILE_VARIABLE = "CPP_CHUNK_TRACE_FILE"
 
@@ -43,7 +44,7 @@ class TraceReader:
         return tuple(line for line in whole.decode().splitlines() if line.strip())
 
 
-def run_workload(llm: Any, workload: Workload, trace: TraceReader) -> WorkloadResult:  # noqa: ANN401
+def run_workload(llm: Any, workload: Workload, trace: TraceReader) -> WorkloadResult:
     """Run the warm-ups and the rounds of a workload on a `vllm.LLM`."""
     rounds = [
         run_round(llm, workload, index) for index in range(workload.warmups + workload.repeats)
@@ -53,7 +54,7 @@ def run_workload(llm: Any, workload: Workload, trace: TraceReader) -> WorkloadRe
     return WorkloadResult(workload.name, tuple(rounds[workload.warmups :]), trace.new_lines())
 
 
-def run_round(llm: Any, workload: Workload, round_index: int) -> Round:  # noqa: ANN401
+def run_round(llm: Any, workload: Workload, round_index: int) -> Round:
     """Give all prompts of one round to the engine at once and wait for all of them."""
     from vllm import SamplingParams
 

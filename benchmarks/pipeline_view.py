@@ -84,7 +84,7 @@ class EngineView:
 
 
 def flow_shop_ms(step_ms: Sequence[float], num_stages: int) -> float:
-    """When the last of these steps leaves a pipeline of equal stages: sum + (stages - 1) * longest."""
+    """When the last of these steps leaves a pipeline of equal stages."""
     return sum(step_ms) + (num_stages - 1) * max(step_ms, default=0.0)
 
 
@@ -100,7 +100,8 @@ def step_errors(steps: Iterable[Step]) -> list[float]:
 def steps_of_round(steps: Iterable[Step], timed_round: Round) -> tuple[Step, ...]:
     """The steps whose first stage began within the round.
 
-    By time and not by request id: vLLM makes its own ids, while rounds never overlap and all clocks are one.
+    By time and not by request id: vLLM makes its own ids, while rounds never overlap and all
+    processes share one clock.
     """
     return tuple(
         sorted(

@@ -9,18 +9,20 @@ import html
 import math
 import statistics
 from dataclasses import dataclass
+from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any
-
-from benchmarks.pipeline_view import EngineView, PipelineRound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
+    from benchmarks.pipeline_view import EngineView, PipelineRound
     from benchmarks.trace import Coefficients
     from benchmarks.workload import Mode
 
 Figure = dict[str, Any]
+
+PAGE_PATH = Path(__file__).with_name("report_page.html")
 
 INK = "#1f2733"
 MUTED = "#6b7480"
@@ -38,6 +40,8 @@ FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 MIN_IDLE_SHARE = 0.0005
 # A label fits to the right of a line that stands before this share of the axis.
 LABEL_ROOM_SHARE = 0.85
+
+PREDICTION_TICKS_MS = [m * 10**e for e in range(6) for m in (1, 2, 5)]
 
 COEFFICIENT_MEANINGS = {
     "quadratic": ("ms / token²", "attention inside the chunk, times half its length squared"),
@@ -110,10 +114,8 @@ def comparison(before_s: float, after_s: float) -> str:
     """Two times to first token, and in words by how much the second is sooner or later."""
     change = after_s / before_s - 1
     percent = f"{abs(change):.0%}".replace("%", " %")
-    if percent == "0 %":
-        words = "the same"
-    else:
-        words = f"{percent} {'sooner' if change < 0 else 'later'}"
+    direction = "sooner" if change < 0 else "later"
+    words = "the same" if percent == "0 %" else f"{percent} {direction}"
     return f"{before_s:.2f} s → {after_s:.2f} s, {words}"
 
 
@@ -168,6 +170,7 @@ def gantt_figure(views: Sequence[EngineView], axis_end_s: float) -> Figure:
             "domain": [max(0.0, top - height_share), top],
             "anchor": f"x{suffix}",
             "autorange": "reversed",
+            "ticksuffix": "  ",
             "showgrid": False,
             "zeroline": False,
             "fixedrange": True,
@@ -250,6 +253,7 @@ def add_captions(
     pipeline = view.median_round
     colour = CHUNK_TINTS[view.mode][0]
     num_chunks = len(pipeline.steps)
+    noun = "chunk" if num_chunks == 1 else "chunks"
     shares = " and ".join(f"{share:.0%}".replace("%", " %") for share in pipeline.stage_busy_share)
     busy = f", stages busy {shares} of the time" if shares else ""
     layout["annotations"].append(
@@ -263,7 +267,7 @@ def add_captions(
             "yshift": 3,
             "showarrow": False,
             "text": f"<b style='color:{colour}'>{view.mode} chunks</b>"
-            f"<span style='color:{MUTED}'>  {num_chunks} chunk{'s' * (num_chunks != 1)}{busy}</span>",
+            f"<span style='color:{MUTED}'>  {num_chunks} {noun}{busy}</span>",
             "font": {"size": 12.5},
         }
     )
@@ -330,11 +334,14 @@ def prediction_figure(engines: Sequence[EngineView]) -> Figure:
                 "marker": {"color": colour, "size": 7, "opacity": 0.75},
             }
         )
+    if not traces:
+        shortest_ms, longest_ms = 1.0, 10.0
     start_ms, end_ms = 0.8 * shortest_ms, 1.25 * longest_ms
     # Logarithmic: the steps of a fixed chunk are far longer than the dynamic ones.
     axis = {
         "type": "log",
-        "dtick": "D2",
+        "tickvals": PREDICTION_TICKS_MS,
+        "ticktext": [str(ms) for ms in PREDICTION_TICKS_MS],
         "range": [math.log10(start_ms), math.log10(end_ms)],
         "gridcolor": HAIRLINE,
         "zeroline": False,
@@ -388,7 +395,7 @@ def headline(data: ReportData) -> str:
 
 def summary_rows(data: ReportData) -> list[tuple[str, ...]]:
     """The table: one row an engine, as text."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for budget_tokens in data.budgets_tokens:
         modes: tuple[Mode, ...] = ("fixed", "dynamic")
         for mode in modes:
@@ -433,7 +440,7 @@ def chunk_list(chunks: Sequence[int]) -> str:
             groups[-1] = (groups[-1][0] + 1, tokens)
         else:
             groups.append((1, tokens))
-    return ", ".join(f"{count} × {t}" if count > 1 else f"{t}" for count, t in groups)
+    return ", ".join(f"{count} x {t}" if count > 1 else f"{t}" for count, t in groups)
 
 
 def write_report(path: Path, data: ReportData) -> None:
@@ -458,7 +465,8 @@ def report_html(data: ReportData) -> str:
             f"{budget_tokens}<span>{words}</span></h2>"
             f"{figure_html(gantt_figure(views, axis_end_s))}</section>"
         )
-    return PAGE.format(
+    page = Template(PAGE_PATH.read_text(encoding="utf-8"))
+    return page.substitute(
         font=FONT,
         ink=INK,
         muted=MUTED,
@@ -478,7 +486,7 @@ def report_html(data: ReportData) -> str:
 
 
 def model_html(data: ReportData) -> str:
-    """The fitted coefficients of the dynamic engine with the largest budget, and how well they do."""
+    """The coefficients of the dynamic engine with the largest budget, and how well they do."""
     with_model = [v for v in data.engines if v.mode == "dynamic" and v.model is not None]
     if not with_model:
         return ""
@@ -491,10 +499,11 @@ def model_html(data: ReportData) -> str:
     return (
         "<section><h2>What the steps were predicted from</h2><div class='columns'><div>"
         "<p>One stage's time for a step of chunks with <i>x</i> new tokens after <i>h</i> computed "
-        "ones:<br><code>t = quadratic·Σx²/2 + cross·Σxh + linear·Σx + context·Σh + constant</code></p>"
+        "ones:<br><code>t = quadratic·Σx²/2 + cross·Σxh + linear·Σx + context·Σh + constant</code>"
+        "</p>"
         f"{table}<p class='note'>Fitted to {fit.num_points} measured steps at budget "
-        f"{view.max_num_batched_tokens}; relative error {100 * fit.mean_relative_error:.1f} % in the "
-        f"mean, {100 * fit.p95_relative_error:.1f} % at the 95th percentile; condition number "
+        f"{view.max_num_batched_tokens}; relative error {100 * fit.mean_relative_error:.1f} % in "
+        f"the mean, {100 * fit.p95_relative_error:.1f} % at the 95th percentile; condition number "
         f"{fit.condition_number:.3g}. Between two steps the engine needs another "
         f"{fit.gap_ms:.2f} ms.</p></div>"
         f"<div>{figure_html(prediction_figure(data.engines))}</div></div></section>"
@@ -526,59 +535,7 @@ def figure_html(figure: Figure) -> str:
 
 def plotly_js() -> str:
     """The drawing library itself, so that the file can be opened anywhere."""
-    import plotly.offline
+    import plotly.offline  # type: ignore[import-untyped]
 
     source: str = plotly.offline.get_plotlyjs()
     return source
-
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{headline}</title>
-<style>
-  body {{ margin: 0; background: #fbfbfc; color: {ink}; font: 15px/1.55 {font}; }}
-  main {{ max-width: 1180px; margin: 0 auto; padding: 44px 32px 40px; }}
-  h1 {{ font-size: 30px; line-height: 1.25; font-weight: 650; letter-spacing: -.01em; margin: 0 0 10px; }}
-  h2 {{ font-size: 16px; font-weight: 600; margin: 0 0 10px; }}
-  h2 span {{ font-weight: 400; color: {muted}; margin-left: 14px; }}
-  h2 code {{ font-size: 14px; }}
-  code {{ font-family: ui-monospace, 'SF Mono', Menlo, Consolas, monospace; font-size: 13px; }}
-  p {{ margin: 0 0 12px; max-width: 92ch; }}
-  .lead {{ color: {muted}; font-size: 16px; }}
-  .note {{ max-width: 130ch; color: {muted}; font-size: 13px; margin: 10px 0 0; }}
-  section {{ background: #fff; border: 1px solid {hairline}; border-radius: 10px;
-             padding: 20px 24px; margin: 20px 0; }}
-  .key {{ display: flex; flex-wrap: wrap; gap: 22px; color: {muted}; font-size: 13px; margin-top: 18px; }}
-  .key i {{ display: inline-block; width: 22px; height: 12px; border-radius: 2px; margin-right: 8px;
-            vertical-align: -1px; }}
-  .columns {{ display: grid; grid-template-columns: 3fr 2fr; gap: 28px; }}
-  .columns > div {{ min-width: 0; }}
-  .scroll {{ overflow-x: auto; }}
-  table {{ border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }}
-  th {{ text-align: left; color: {muted}; font-weight: 500; padding: 6px 14px 6px 0; vertical-align: bottom; }}
-  td {{ border-top: 1px solid {hairline}; padding: 8px 14px 8px 0; vertical-align: top; }}
-  @media (max-width: 800px) {{ .columns {{ grid-template-columns: 1fr; }} main {{ padding: 24px 12px; }} }}
-</style>
-<script>{plotly_js}</script>
-</head>
-<body><main>
-<h1>{headline}</h1>
-<p class="lead">One prompt of {prompt_tokens} tokens through real vLLM in two pipeline stages. A stage works
-on one chunk while the other works on the next; what is hatched is time in which a stage had nothing to do.
-All pipelines below share one time axis.</p>
-<div class="key"><span><i style="background:{fixed}"></i>fixed chunks, as long as the budget allows</span>
-<span><i style="background:{dynamic}"></i>dynamic chunks, equal in time</span>
-<span><i style="background:repeating-linear-gradient(135deg,{hatch} 0 1px,{idle} 1px 5px)"></i>stage idle</span></div>
-{gantt}
-<section><h2>All runs</h2><div class="scroll">{summary}</div>
-<p class="note">Stages busy: the share of the median run's TTFT in which stage 0 / stage 1 computed. TTFT predicted:
-the sum of the steps' predicted times, plus the longest once more for the second stage. Step error: predicted against measured
-compute of each step, the prediction made before the step ran.</p></section>
-{model}
-<p class="note">{environment}</p>
-</main></body>
-</html>
-"""

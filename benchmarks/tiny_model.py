@@ -1,14 +1,18 @@
-"""A tiny Qwen3-shaped model, made on the spot: shapes and a tokenizer, no weights.
+"""A tiny Qwen3-shaped model, made on the spot: shapes, a tokenizer and, where wanted, weights.
 
-vLLM fills the weights with `load_format="dummy"`. The sizes are chosen so that attention is a good part of
-a long prompt's work, as it is for a real model: that is what makes chunks of one size unequal in time.
+Without weights vLLM makes its own with `load_format="dummy"`. The sizes are chosen so that
+attention is a good part of a long prompt's work, as it is for a real model: that is what makes
+chunks of one size unequal in time.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,60 @@ def write_tiny_model(directory: Path, shape: TinyModelShape | None = None) -> Pa
     for name, content in files.items():
         (directory / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
     return directory
+
+
+# Sharpens attention: with weight 1, over thousands of random tokens, it would be all but even.
+QUERY_NORM_WEIGHT = 3.0
+
+
+def write_random_weights(
+    directory: Path, shape: TinyModelShape | None = None, seed: int = 0
+) -> None:
+    """Write weights with which the next token depends on the whole prompt.
+
+    vLLM's dummy weights are so small that the answer hardly depends on the history: a history that
+    was lost would go unnoticed.
+    """
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    shape = shape or TinyModelShape()
+    rng = np.random.default_rng(seed)
+    save_file(
+        {
+            name: np.full(size, fan_in_or_value, np.float32)
+            if len(size) == 1
+            else (rng.standard_normal(size) / fan_in_or_value**0.5).astype(np.float32)
+            for name, size, fan_in_or_value in weight_sizes(shape)
+        },
+        str(directory / "model.safetensors"),
+    )
+
+
+def weight_sizes(shape: TinyModelShape) -> list[tuple[str, tuple[int, ...], float]]:
+    """Name and size of each weight; of a matrix its fan-in, of a vector (a norm) its value."""
+    hidden, inner = shape.hidden_size, shape.intermediate_size
+    query, key = shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
+    sizes: list[tuple[str, tuple[int, ...], float]] = [
+        ("model.embed_tokens.weight", (shape.vocab_size, hidden), hidden),
+        ("model.norm.weight", (hidden,), 1.0),
+    ]
+    for layer in range(shape.num_layers):
+        prefix = f"model.layers.{layer}"
+        sizes += [
+            (f"{prefix}.input_layernorm.weight", (hidden,), 1.0),
+            (f"{prefix}.post_attention_layernorm.weight", (hidden,), 1.0),
+            (f"{prefix}.self_attn.q_norm.weight", (shape.head_dim,), QUERY_NORM_WEIGHT),
+            (f"{prefix}.self_attn.k_norm.weight", (shape.head_dim,), 1.0),
+            (f"{prefix}.self_attn.q_proj.weight", (query, hidden), hidden),
+            (f"{prefix}.self_attn.k_proj.weight", (key, hidden), hidden),
+            (f"{prefix}.self_attn.v_proj.weight", (key, hidden), hidden),
+            (f"{prefix}.self_attn.o_proj.weight", (hidden, query), query),
+            (f"{prefix}.mlp.gate_proj.weight", (inner, hidden), hidden),
+            (f"{prefix}.mlp.up_proj.weight", (inner, hidden), hidden),
+            (f"{prefix}.mlp.down_proj.weight", (hidden, inner), inner),
+        ]
+    return sizes
 
 
 def model_config(shape: TinyModelShape) -> dict[str, object]:
@@ -118,7 +176,7 @@ def byte_level_tokenizer() -> dict[str, object]:
 
 
 def byte_alphabet() -> dict[str, int]:
-    """The printable character that byte-level tokenizers write for each byte, and the byte as its id.
+    """The character that byte-level tokenizers write for each byte, and the byte as its id.
 
     Printable bytes stand for themselves, the others for the characters from U+0100 on, in order.
     """

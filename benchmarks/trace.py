@@ -1,4 +1,4 @@
-"""The events that the engine writes when CPP_CHUNK_TRACE_FILE is set: JSON lines, read into named fields."""
+"""The events that the engine writes to CPP_CHUNK_TRACE_FILE, read into named fields."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ Event = TypeVar("Event")
 
 @dataclass(frozen=True)
 class ProfilePass:
-    """One forward pass of the start-up profile: `num_tokens` at a history of `num_computed_tokens`."""
+    """One forward pass of the start-up profile."""
 
     num_tokens: int
     num_computed_tokens: int
     stage_ms: tuple[float, ...]
-    wall_ms: float
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class StageTime:
 
 @dataclass(frozen=True)
 class Step:
-    """One batch of chunks sent down the pipeline. The predictions are None before there is a model."""
+    """One batch of chunks sent down the pipeline. Predictions are None while there is no model."""
 
     step: int
     chunks: tuple[Chunk, ...]

@@ -1,4 +1,4 @@
-"""What is asked of one engine, and what comes back: plain data that crosses a process boundary as JSON."""
+"""What is asked of one engine and what comes back: plain data, from process to process as JSON."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ Mode = Literal["fixed", "dynamic"]
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """One engine. Two engines that are compared differ in `mode`, the token budget or the target only."""
+    """One engine. Engines that are compared differ in mode, token budget or target only."""
 
     model: str
     mode: Mode
     max_num_batched_tokens: int
     target: str | float = "auto"
+    load_format: str = "dummy"
     max_model_len: int = 32768
     max_num_seqs: int = 8
-    # Per stage; room for more than one prompt of the whole length, and yet several engines fit a machine.
+    # Of each stage; not more, so that several engines fit into one machine.
     kv_cache_memory_bytes: int = 512 << 20
     pipeline_parallel_size: int = 2
     enable_prefix_caching: bool = False
@@ -36,7 +37,7 @@ class EngineSettings:
     def profiling_chunk_config(self) -> dict[str, Any]:
         """The package's own settings.
 
-        Fixed chunks are `smooth_factor` 0, not `enabled` false: so the same timers run in both modes.
+        Fixed chunks are `smooth_factor` 0, not `enabled` false: the same timers run in both modes.
         """
         if self.mode == "fixed":
             return {"enabled": True, "smooth_factor": 0}
@@ -46,7 +47,7 @@ class EngineSettings:
         """Arguments of `vllm.LLM`."""
         arguments: dict[str, Any] = {
             "model": self.model,
-            "load_format": "dummy",
+            "load_format": self.load_format,
             "dtype": "float32",
             "seed": 0,
             "enforce_eager": True,
@@ -85,13 +86,13 @@ class Workload:
 
     def prompts(self, round_index: int) -> list[list[int]]:
         """Seeded prompts: the same for every engine, different in each round and each place."""
-        rng = random.Random(f"{self.name}/{self.seed}/{round_index}")
+        rng = random.Random(f"{self.name}/{self.seed}/{round_index}")  # noqa: S311
         return [rng.choices(range(NUM_PLAIN_TOKENS), k=length) for length in self.prompt_lengths]
 
 
 @dataclass(frozen=True)
 class Round:
-    """One pass of a workload. Times are `time.monotonic()`, a clock that all processes of a machine share."""
+    """One pass of a workload. Times are `time.monotonic()`, which all processes share."""
 
     start_s: float
     end_s: float
@@ -105,7 +106,7 @@ class Round:
 
 @dataclass(frozen=True)
 class WorkloadResult:
-    """The timed rounds of a workload (the warm-ups are left out), and the trace lines written meanwhile."""
+    """The timed rounds of a workload, without the warm-ups, and the trace written meanwhile."""
 
     name: str
     rounds: tuple[Round, ...]

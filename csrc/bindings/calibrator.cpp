@@ -41,8 +41,11 @@ Raises InvalidArgument for an unusable profile sample or a capacity outside [1, 
 chunks: [(num_tokens, num_computed_tokens), ...]; latency_ms: of one stage.
 False when the sample is unusable (no tokens, negative ones, latency not finite and > 0): it is
 counted in num_rejected and dropped.)")
-      .def("refit", &Calibrator::refit,
-           "Fit profile and recent steps together. Raises FitRefused; see fit_latency_model.")
+      // It takes longer than a scheduler may wait: so that a thread beside it can refit.
+      .def("refit", &Calibrator::refit, py::call_guard<py::gil_scoped_release>(),
+           R"(Fit profile and recent steps together. Raises FitRefused; see fit_latency_model.
+
+Lets other Python threads run meanwhile; until it returns, this object is not to be used.)")
       .def_property_readonly("capacity", &Calibrator::capacity, "Most recent steps kept.")
       .def_property_readonly("num_recent", &Calibrator::num_recent, "Recent steps held now.")
       .def_property_readonly("num_rejected", &Calibrator::num_rejected,

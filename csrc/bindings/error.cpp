@@ -22,11 +22,11 @@ ErrorTypes& error_types() {
   return types;
 }
 
-PyObject* make_type(py::module_& module, const char* name, const char* doc,
-                    const py::object& bases) {
-  const std::string qualified = "cpp_chunk." + std::string(name);
+PyObject* make_type(py::module_& module, const char* name, const char* doc, const py::object& bases,
+                    const py::dict& attributes = {}) {
+  const std::string qualified = "cpp_chunk._core." + std::string(name);
   PyObject* const type =
-      PyErr_NewExceptionWithDoc(qualified.c_str(), doc, bases.ptr(), nullptr);
+      PyErr_NewExceptionWithDoc(qualified.c_str(), doc, bases.ptr(), attributes.ptr());
   if (type == nullptr) {
     throw py::error_already_set();
   }
@@ -38,7 +38,7 @@ void translate(std::exception_ptr pointer) {
   try {
     std::rethrow_exception(pointer);
   } catch (const FitRefused& refused) {
-    const py::object type = py::reinterpret_borrow<py::object>(error_types().fit_refused);
+    const auto type = py::reinterpret_borrow<py::object>(error_types().fit_refused);
     py::object value = type(refused.what());
     value.attr("reason") = std::string(reason_name(refused.reason()));
     PyErr_SetObject(type.ptr(), value.ptr());
@@ -53,19 +53,18 @@ void translate(std::exception_ptr pointer) {
 
 void bind_error(py::module_& module) {
   ErrorTypes& types = error_types();
-  const py::object value_error = py::reinterpret_borrow<py::object>(PyExc_ValueError);
+  const auto value_error = py::reinterpret_borrow<py::object>(PyExc_ValueError);
   types.error = make_type(module, "Error", "Root of every error of cpp_chunk.",
                           py::reinterpret_borrow<py::object>(PyExc_Exception));
-  const py::object error = py::reinterpret_borrow<py::object>(types.error);
+  const auto error = py::reinterpret_borrow<py::object>(types.error);
   const py::tuple bases = py::make_tuple(error, value_error);
-  types.invalid_argument =
-      make_type(module, "InvalidArgument",
-                "An argument is outside of what its function documents.", bases);
+  types.invalid_argument = make_type(
+      module, "InvalidArgument", "An argument is outside of what its function documents.", bases);
   types.fit_refused = make_type(
       module, "FitRefused",
       "The measured steps do not carry a latency model. `reason` is one of too_few_points, "
       "single_chunk_size, no_history, rank_deficient, bad_residual.",
-      bases);
+      bases, py::dict(py::arg("reason") = ""));
   py::register_local_exception_translator(&translate);
 }
 

@@ -20,8 +20,9 @@ py::typing::Tuple<py::str, py::ellipsis> names_at_bound(const FitReport& report)
 }
 
 std::string repr(const FitReport& report) {
-  return py::str("FitReport(model={!r}, num_points={}, num_outliers={}, mean_relative_error={:.4g}, "
-                 "p95_relative_error={:.4g}, condition_number={:.4g}, at_bound={!r})")
+  return py::str(
+             "FitReport(model={!r}, num_points={}, num_outliers={}, mean_relative_error={:.4g}, "
+             "p95_relative_error={:.4g}, condition_number={:.4g}, at_bound={!r})")
       .format(report.model, report.num_points, report.num_outliers, report.mean_relative_error,
               report.p95_relative_error, report.condition_number, names_at_bound(report));
 }
@@ -32,8 +33,7 @@ void bind_fit(py::module_& module) {
   py::class_<FitReport>(module, "FitReport", "A fitted latency model and how far to trust it.")
       .def_readonly("model", &FitReport::model, "The fitted LatencyModel.")
       .def_readonly("num_points", &FitReport::num_points, "Measured steps given.")
-      .def_readonly("num_outliers", &FitReport::num_outliers,
-                    "Measured steps that got no weight.")
+      .def_readonly("num_outliers", &FitReport::num_outliers, "Measured steps that got no weight.")
       .def_readonly("mean_relative_error", &FitReport::mean_relative_error,
                     "Mean of |predicted/measured - 1|, weighted by inlierness.")
       .def_readonly("p95_relative_error", &FitReport::p95_relative_error,

@@ -30,8 +30,9 @@ State state_of(const LatencyModel& model) {
 // Python's own repr of a float is the shortest that reads back as the same value.
 std::string repr(const LatencyModel& model) {
   const Coefficients& cost = model.coefficients();
-  return py::str("LatencyModel(quadratic={!r}, cross={!r}, linear={!r}, context={!r}, "
-                 "constant={!r})")
+  return py::str(
+             "LatencyModel(quadratic={!r}, cross={!r}, linear={!r}, context={!r}, "
+             "constant={!r})")
       .format(cost.quadratic, cost.cross, cost.linear, cost.context, cost.constant);
 }
 
@@ -84,9 +85,7 @@ Raises InvalidArgument for token counts that are negative or above 10^12.)")
           py::arg("other"))
       .def("__hash__",
            [](const LatencyModel& model) { return py::hash(py::cast(state_of(model))); })
-      .def(py::pickle(&state_of, [](const State& state) {
-        return std::apply(make_model, state);
-      }));
+      .def(py::pickle(&state_of, [](const State& state) { return std::apply(make_model, state); }));
 }
 
 }  // namespace cpp_chunk::bindings

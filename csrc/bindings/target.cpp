@@ -9,9 +9,8 @@ namespace cpp_chunk::bindings {
 void bind_target(py::module_& module) {
   module.def(
       "best_target_ms",
-      [](const LatencyModel& model, const std::vector<TokenPair>& prompts,
-         std::int64_t num_stages, std::int64_t max_chunk_tokens, std::int64_t min_chunk_tokens,
-         std::int64_t alignment) {
+      [](const LatencyModel& model, const std::vector<TokenPair>& prompts, std::int64_t num_stages,
+         std::int64_t max_chunk_tokens, std::int64_t min_chunk_tokens, std::int64_t alignment) {
         std::vector<PromptWork> backlog;
         backlog.reserve(prompts.size());
         for (const auto& [num_tokens, num_computed_tokens] : prompts) {

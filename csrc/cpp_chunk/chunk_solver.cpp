@@ -36,9 +36,8 @@ struct RestWork {
   double repeated_ms;
 
   RestWork(const Coefficients& model, double remaining_tokens, double num_computed_tokens)
-      : fixed_ms(remaining_tokens *
-                 (model.cross * (num_computed_tokens + 0.5 * remaining_tokens) + model.linear -
-                  0.5 * model.context)),
+      : fixed_ms(remaining_tokens * (model.cross * (num_computed_tokens + 0.5 * remaining_tokens) +
+                                     model.linear - 0.5 * model.context)),
         cut_ms(0.5 * (model.quadratic - model.cross) * remaining_tokens * remaining_tokens),
         repeated_ms(model.context * (num_computed_tokens + 0.5 * remaining_tokens)) {}
 
@@ -91,8 +90,8 @@ void ChunkLimits::check() const {
   }
 }
 
-ChunkSolver::ChunkSolver(const LatencyModel& model, const ChunkLimits& limits,
-                         double smooth_factor, std::optional<std::int64_t> base_chunk_tokens)
+ChunkSolver::ChunkSolver(const LatencyModel& model, const ChunkLimits& limits, double smooth_factor,
+                         std::optional<std::int64_t> base_chunk_tokens)
     : model_(model),
       limits_(limits),
       smooth_factor_(smooth_factor),
@@ -134,8 +133,9 @@ double ChunkSolver::shared_tokens(double remaining_tokens, double num_computed_t
   if (!std::isfinite(num_steps)) {
     return std::numeric_limits<double>::infinity();
   }
-  num_steps = std::max({num_steps, 2.0,
-                        std::ceil(remaining_tokens / static_cast<double>(limits_.max_chunk_tokens))});
+  num_steps =
+      std::max({num_steps, 2.0,
+                std::ceil(remaining_tokens / static_cast<double>(limits_.max_chunk_tokens))});
   const RestWork work(model_.coefficients(), remaining_tokens, num_computed_tokens);
   double shared = model_.tokens_within(work.share_ms(num_steps), num_computed_tokens);
   if (!tail_by_time_ && num_steps <= 2.0 && shared > kTailShare * remaining_tokens) {
@@ -150,6 +150,27 @@ double ChunkSolver::shared_tokens(double remaining_tokens, double num_computed_t
                  : std::min(first, model_.tokens_within(work.share_ms(3.0), num_computed_tokens));
   }
   return shared;
+}
+
+// The chunk that ends on the alignment, raised to the floor and lowered to the cap; 0 only where
+// the step already moves a prompt on.
+std::int64_t ChunkSolver::aligned_chunk(std::int64_t num_tokens, std::int64_t num_computed_tokens,
+                                        std::int64_t floor_tokens, std::int64_t cap) const {
+  const std::int64_t alignment = limits_.alignment;
+  const std::int64_t aligned = aligned_down(num_tokens, num_computed_tokens, alignment);
+  if (aligned > 0 && aligned >= floor_tokens) {
+    return aligned;
+  }
+  if (has_prefill_) {
+    return std::max<std::int64_t>(0, aligned);
+  }
+  const std::int64_t raised = aligned_down(std::max<std::int64_t>(floor_tokens, 1) + alignment - 1,
+                                           num_computed_tokens, alignment);
+  if (raised <= cap) {
+    return raised;
+  }
+  const std::int64_t below_cap = aligned_down(cap, num_computed_tokens, alignment);
+  return below_cap > 0 ? below_cap : cap;
 }
 
 std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
@@ -179,8 +200,7 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
   const double tolerance = std::min(alignment, kToleratedShare * budget_tokens);
   if (budget_tokens + tolerance < remaining) {
     // Decodes stay for the steps to come, other prefills do not.
-    const double capacity_ms =
-        has_prefill_ ? target_ms_ - model_.coefficients().constant : left_ms;
+    const double capacity_ms = has_prefill_ ? target_ms_ - model_.coefficients().constant : left_ms;
     const double shared = shared_tokens(remaining, history, capacity_ms, tolerance);
     is_shared = shared < wanted_tokens;
     wanted_tokens = std::min(wanted_tokens, shared);
@@ -199,35 +219,16 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
     floor_tokens = std::min(cap, std::max<std::int64_t>(limits_.min_chunk_tokens, 1));
   }
   if (floor_tokens > limits_.alignment) {
-    admitted_tokens =
-        std::max(admitted_tokens, kFloorStretch * static_cast<double>(floor_tokens));
+    admitted_tokens = std::max(admitted_tokens, kFloorStretch * static_cast<double>(floor_tokens));
   }
 
   std::int64_t chunk = std::max(floor_tokens, to_tokens(wanted_tokens, cap));
   if (chunk < remaining_tokens) {
-    const std::int64_t reach =
-        is_shared && chunk > floor_tokens ? limits_.alignment / 2 : std::int64_t{0};
-    std::int64_t aligned =
-        aligned_down(std::min(cap, chunk + reach), num_computed_tokens, limits_.alignment);
-    if (aligned < floor_tokens) {
-      aligned = std::min(
-          cap, aligned_down(floor_tokens + limits_.alignment - 1, num_computed_tokens,
-                            limits_.alignment));
-      if (aligned < remaining_tokens && aligned == cap) {
-        const std::int64_t below = aligned_down(cap, num_computed_tokens, limits_.alignment);
-        aligned = below > 0 ? below : cap;
-      }
-    }
-    if (aligned <= 0) {
-      if (has_prefill_) {
-        return 0;
-      }
-      aligned = std::min(cap, aligned_down(limits_.alignment, num_computed_tokens,
-                                           limits_.alignment));
-    }
-    chunk = aligned;
+    // A share is rounded to the nearest multiple, else what rounding leaves adds up to a step.
+    const double reach = is_shared ? 0.5 * alignment : 0.0;
+    chunk = aligned_chunk(to_tokens(wanted_tokens + reach, cap), num_computed_tokens, floor_tokens,
+                          cap);
   }
-
   if (leaves_tail(chunk, remaining_tokens, num_computed_tokens)) {
     if (remaining_tokens <= cap && remaining <= admitted_tokens) {
       return remaining_tokens;

@@ -75,6 +75,9 @@ class ChunkSolver {
   [[nodiscard]] double shared_tokens(double remaining_tokens, double num_computed_tokens,
                                      double capacity_ms, double tolerance_tokens) const;
 
+  [[nodiscard]] std::int64_t aligned_chunk(std::int64_t num_tokens,
+                                           std::int64_t num_computed_tokens,
+                                           std::int64_t floor_tokens, std::int64_t cap) const;
   [[nodiscard]] bool leaves_tail(std::int64_t chunk, std::int64_t remaining_tokens,
                                  std::int64_t num_computed_tokens) const;
 

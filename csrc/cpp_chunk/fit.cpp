@@ -26,7 +26,7 @@ constexpr double kTukey = 4.685;
 constexpr double kMadToSigma = 1.4826;
 // A start is judged by its residuals, each counted at most this much: an outlier must not choose.
 constexpr double kScoreCap = 0.7;
-constexpr int kNumFolds = 3;
+constexpr std::array<std::size_t, 2> kFoldCounts = {3, 5};
 constexpr int kL1Iterations = 12;
 constexpr int kTukeyIterations = 30;
 constexpr double kConverged = 1e-12;
@@ -35,8 +35,8 @@ constexpr double kSmallestRatio = 1e-9;
 
 using Vector5 = Eigen::Matrix<double, kColumns, 1>;
 using Triangle = Eigen::Matrix<double, kAugmented, kAugmented>;
-using SubsetMatrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor,
-                                   kAugmented, kColumns>;
+using SubsetMatrix =
+    Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor, kAugmented, kColumns>;
 using SubsetVector = Eigen::Matrix<double, Eigen::Dynamic, 1, Eigen::ColMajor, kColumns, 1>;
 
 std::array<double, kNumCoefficients> feature_row(const StepFeatures& features) noexcept {
@@ -125,15 +125,15 @@ bool solve_support(const Triangle& triangle, unsigned support, Vector5& solution
 // Exact non-negative least squares: the optimum is the plain least squares of its own support,
 // and five columns have only 32 of those.
 Vector5 solve_non_negative(const Triangle& triangle) {
-  constexpr unsigned kFull = (1U << kNumCoefficients) - 1U;
+  constexpr unsigned full = (1U << kNumCoefficients) - 1U;
   Vector5 best = Vector5::Zero();
   double best_residual_square = triangle.col(kColumns).squaredNorm();
   Vector5 candidate;
   double residual_square = 0.0;
-  if (solve_support(triangle, kFull, candidate, residual_square)) {
+  if (solve_support(triangle, full, candidate, residual_square)) {
     return candidate;  // the unconstrained optimum is feasible: nothing can beat it
   }
-  for (unsigned support = 1; support < kFull; ++support) {
+  for (unsigned support = 1; support < full; ++support) {
     if (solve_support(triangle, support, candidate, residual_square) &&
         residual_square < best_residual_square) {
       best_residual_square = residual_square;
@@ -258,7 +258,7 @@ class Fitter {
   }
 
   template <typename RowWeight>
-  Triangle reduce(const RowWeight& row_weight) const {
+  [[nodiscard]] Triangle reduce(const RowWeight& row_weight) const {
     BlockQr qr;
     for (std::size_t i = 0; i < steps_.size(); ++i) {
       qr.add_row(workspace_.rows_[i], steps_[i].latency_ms, row_weight(i));
@@ -269,13 +269,12 @@ class Fitter {
   double check_condition(const Triangle& triangle, const char* which) const {
     const double condition = condition_number(triangle);
     if (!(condition <= kMaxConditionNumber)) {
-      throw FitRefused(RefusalReason::rank_deficient,
-                       std::string("the columns of ") + which + " " +
-                           std::to_string(steps_.size()) +
-                           " measured steps are dependent: condition number " +
-                           std::to_string(condition) + ", limit " +
-                           std::to_string(kMaxConditionNumber) +
-                           "; measure more chunk sizes and histories");
+      throw FitRefused(
+          RefusalReason::rank_deficient,
+          std::string("the columns of ") + which + " " + std::to_string(steps_.size()) +
+              " measured steps are dependent: condition number " + std::to_string(condition) +
+              ", limit " + std::to_string(kMaxConditionNumber) +
+              "; measure more chunk sizes and histories");
     }
     return condition;
   }
@@ -284,15 +283,14 @@ class Fitter {
     for (std::size_t i = 0; i < steps_.size(); ++i) {
       double predicted_ms = 0.0;
       for (std::size_t column = 0; column < kNumCoefficients; ++column) {
-        predicted_ms +=
-            workspace_.rows_[i][column] * solution(static_cast<Eigen::Index>(column));
+        predicted_ms += workspace_.rows_[i][column] * solution(static_cast<Eigen::Index>(column));
       }
       // A prediction of zero has no log ratio; what matters is only that it is hopeless.
       workspace_.predicted_ms_[i] = std::max(predicted_ms, kSmallestRatio * steps_[i].latency_ms);
     }
   }
 
-  double log_ratio(std::size_t i) const {
+  [[nodiscard]] double log_ratio(std::size_t i) const {
     return std::log(workspace_.predicted_ms_[i] / steps_[i].latency_ms);
   }
 
@@ -313,7 +311,8 @@ class Fitter {
   }
 
   // An outlier can hold a descent that starts from it. So start several times, each time
-  // without another third of the steps and once from a plain token rate, and keep the best.
+  // without another third or fifth of the steps and once from a plain token rate, and keep the
+  // best.
   void find_robust_start() {
     double best_score = std::numeric_limits<double>::infinity();
     const auto keep_if_better = [&] {
@@ -324,11 +323,13 @@ class Fitter {
                     workspace_.best_predicted_ms_.begin());
       }
     };
-    for (std::size_t fold = 0; fold < kNumFolds; ++fold) {
-      predict(solve_non_negative(reduce([this, fold](std::size_t i) {
-        return i % kNumFolds == fold ? 0.0 : 1.0 / steps_[i].latency_ms;
-      })));
-      keep_if_better();
+    for (const std::size_t num_folds : kFoldCounts) {
+      for (std::size_t fold = 0; fold < num_folds; ++fold) {
+        predict(solve_non_negative(reduce([this, num_folds, fold](std::size_t i) {
+          return i % num_folds == fold ? 0.0 : 1.0 / steps_[i].latency_ms;
+        })));
+        keep_if_better();
+      }
     }
     for (std::size_t i = 0; i < steps_.size(); ++i) {
       workspace_.sorted_[i] = steps_[i].latency_ms / steps_[i].features.token_sum;
@@ -357,8 +358,7 @@ class Fitter {
       workspace_.sorted_[i] = std::abs(log_ratio(i));
     }
     // Five residuals of an L1 fit are zero by construction: the median of the others.
-    const std::size_t middle =
-        std::min(steps_.size() - 1, (steps_.size() + kNumCoefficients) / 2);
+    const std::size_t middle = std::min(steps_.size() - 1, (steps_.size() + kNumCoefficients) / 2);
     const double sigma = std::max(kMadToSigma * sorted_quantile(middle), kScaleFloor);
     Vector5 solution = Vector5::Zero();
     for (int iteration = 0; iteration < kTukeyIterations; ++iteration) {

@@ -9,9 +9,9 @@
 namespace cpp_chunk {
 
 LatencyModel::LatencyModel(const Coefficients& coefficients) : coefficients_(coefficients) {
-  const std::array<double, kNumCoefficients> values = {
-      coefficients.quadratic, coefficients.cross, coefficients.linear, coefficients.context,
-      coefficients.constant};
+  const std::array<double, kNumCoefficients> values = {coefficients.quadratic, coefficients.cross,
+                                                       coefficients.linear, coefficients.context,
+                                                       coefficients.constant};
   for (std::size_t i = 0; i < kNumCoefficients; ++i) {
     if (!std::isfinite(values[i]) || values[i] < 0.0) {
       throw InvalidArgument(std::string(kCoefficientNames[i]) + " must be finite and >= 0, got " +

@@ -31,7 +31,7 @@ struct PackedSteps {
 
 /// \brief Where a packing stops early.
 struct GiveUp {
-  std::int64_t max_steps = 0;  ///< beyond this many steps
+  std::int64_t max_steps = 0;                                    ///< beyond this many steps
   double makespan_ms = std::numeric_limits<double>::infinity();  ///< once it cannot get below this
 };
 

@@ -16,6 +16,10 @@ struct Plan {
 };
 
 /// \brief Plans one prompt: best_target_ms, then the chunks that serving would choose for it.
+///
+/// Where no steps of equal time exist (a history dearer than the tokens after it, an alignment as
+/// coarse as the chunks), the best power of two or midpoint as a fixed size, if that is clearly
+/// better; target_ms is then the longest step.
 /// \param prompt_tokens the whole prompt; the chunks sum to what num_computed_tokens leaves of it
 /// \param num_stages pipeline stages, >= 1
 /// \param limits of every chunk

@@ -20,8 +20,8 @@ constexpr double kMaxStepsPerStage = 200.0;
 constexpr int kScanPoints = 64;
 // With few steps each whole number is a different plan; beyond, a ratio is enough.
 constexpr double kFewSteps = 12.0;
-constexpr std::array<double, 14> kStepRatios = {1.0,  0.93, 1.07, 0.87, 1.15, 0.8, 1.3,
-                                                0.7,  1.5,  0.6,  1.75, 0.5,  2.0, 0.33};
+constexpr std::array<double, 13> kStepRatios = {0.93, 1.07, 0.87, 1.15, 0.8, 1.3, 0.7,
+                                                1.5,  0.6,  1.75, 0.5,  2.0, 0.33};
 // Targets between the closed form's and the cap's.
 constexpr int kRaisePoints = 12;
 // Targets around the best trial: alignment and tails make the plan jump there.
@@ -49,8 +49,8 @@ class Flow {
         continue;
       }
       const auto num_tokens = static_cast<double>(prompt.num_tokens);
-      const double part = uncut_ms_ > 0.0 ? uncut_ms(prompt) / uncut_ms_
-                                          : num_tokens / total_tokens_;
+      const double part =
+          uncut_ms_ > 0.0 ? uncut_ms(prompt) / uncut_ms_ : num_tokens / total_tokens_;
       const double cuts = std::max(1.0, num_steps * part);
       work += 0.5 * (cost_.quadratic - cost_.cross) * num_tokens * num_tokens / cuts;
       work += cost_.context * (cuts * static_cast<double>(prompt.num_computed_tokens) +
@@ -65,6 +65,21 @@ class Flow {
 
   [[nodiscard]] double makespan_ms(double num_steps) const {
     return (num_steps + static_cast<double>(num_stages_ - 1)) * target_ms(num_steps);
+  }
+
+  // The number of steps with the shortest makespan, not always a whole one.
+  [[nodiscard]] double best_steps(double fewest, double most) const {
+    double best = fewest;
+    double best_makespan_ms = makespan_ms(fewest);
+    for (int point = 1; point <= kScanPoints; ++point) {
+      const double num_steps = fewest * std::pow(most / fewest, point / double{kScanPoints});
+      const double candidate_ms = makespan_ms(num_steps);
+      if (candidate_ms < best_makespan_ms) {
+        best_makespan_ms = candidate_ms;
+        best = num_steps;
+      }
+    }
+    return best;
   }
 
   [[nodiscard]] double total_tokens() const { return total_tokens_; }
@@ -94,11 +109,10 @@ class Trials {
     if (!(target_ms >= 0.0) || std::isinf(target_ms) || steps_left_ <= 0) {
       return;
     }
-    const PackedSteps packed =
-        pack_steps(solver_, prompts_, target_ms, num_stages_,
-                   {.max_steps = steps_left_, .makespan_ms = best_makespan_ms_}, [](const Chunk&) {});
+    const PackedSteps packed = pack_steps(
+        solver_, prompts_, target_ms, num_stages_,
+        {.max_steps = steps_left_, .makespan_ms = best_makespan_ms_}, [](const Chunk&) {});
     steps_left_ -= packed.num_steps;
-    is_cut_short_ = is_cut_short_ || (!packed.is_complete && steps_left_ <= 0);
     const double makespan_ms = packed.makespan_ms(num_stages_);
     if (packed.is_complete && makespan_ms < best_makespan_ms_) {
       best_makespan_ms_ = makespan_ms;
@@ -106,10 +120,23 @@ class Trials {
     }
   }
 
+  // Where the history itself is dear, equal steps need not exist below some target; so also look
+  // between the best one by the closed form and the longest.
+  void run_between(double shortest_ms, double longest_ms) {
+    if (!(shortest_ms > 0.0 && longest_ms > shortest_ms)) {
+      return;
+    }
+    const double ratio = std::pow(longest_ms / shortest_ms, 1.0 / kRaisePoints);
+    double target_ms = shortest_ms;
+    for (int point = 1; point < kRaisePoints; ++point) {
+      target_ms *= ratio;
+      run(target_ms);
+    }
+  }
+
   [[nodiscard]] bool has_best() const { return std::isfinite(best_makespan_ms_); }
   [[nodiscard]] double best_target_ms() const { return best_target_ms_; }
   [[nodiscard]] double best_makespan_ms() const { return best_makespan_ms_; }
-  [[nodiscard]] bool is_cut_short() const { return is_cut_short_; }
   [[nodiscard]] std::int64_t steps_left() const { return steps_left_; }
 
  private:
@@ -117,7 +144,6 @@ class Trials {
   std::span<const PromptWork> prompts_;
   std::int64_t num_stages_;
   std::int64_t steps_left_ = kTrialSteps;
-  bool is_cut_short_ = false;
   double best_target_ms_ = 0.0;
   double best_makespan_ms_ = std::numeric_limits<double>::infinity();
 };
@@ -136,14 +162,22 @@ double cap_target_ms(const LatencyModel& model, std::span<const PromptWork> prom
   return std::min(target_ms + model.coefficients().constant, std::numeric_limits<double>::max());
 }
 
+double deepest_history(std::span<const PromptWork> prompts) {
+  double deepest = 0.0;
+  for (const PromptWork& prompt : prompts) {
+    deepest =
+        std::max(deepest, static_cast<double>(prompt.num_computed_tokens + prompt.num_tokens));
+  }
+  return deepest;
+}
+
 void check_prompts(std::span<const PromptWork> prompts) {
   bool has_work = false;
   for (const PromptWork& prompt : prompts) {
-    if (!is_valid({.num_tokens = prompt.num_tokens,
-                   .num_computed_tokens = prompt.num_computed_tokens})) {
-      throw InvalidArgument("a prompt's token counts must be in [0, " +
-                            std::to_string(kMaxTokens) + "], got " +
-                            std::to_string(prompt.num_tokens) + " remaining and " +
+    if (!is_valid(
+            {.num_tokens = prompt.num_tokens, .num_computed_tokens = prompt.num_computed_tokens})) {
+      throw InvalidArgument("a prompt's token counts must be in [0, " + std::to_string(kMaxTokens) +
+                            "], got " + std::to_string(prompt.num_tokens) + " remaining and " +
                             std::to_string(prompt.num_computed_tokens) + " computed");
     }
     has_work = has_work || prompt.num_tokens > 0;
@@ -173,27 +207,17 @@ double best_target_ms(const LatencyModel& model, std::span<const PromptWork> pro
   const Flow flow(model, prompts, num_stages);
   const double fewest =
       std::max(1.0, std::ceil(flow.total_tokens() / static_cast<double>(limits.max_chunk_tokens)));
-  double most =
-      std::max(fewest, std::ceil(flow.total_tokens() /
-                                 static_cast<double>(std::max(
-                                     {limits.min_chunk_tokens, limits.alignment, std::int64_t{1}}))));
+  double most = std::max(
+      fewest, std::ceil(flow.total_tokens() /
+                        static_cast<double>(std::max(
+                            {limits.min_chunk_tokens, limits.alignment, std::int64_t{1}}))));
 
   if (cost.quadratic <= cost.cross) {
     // Cutting saves no work then: beyond this only (S-1)/N of it is left to gain.
     most = std::clamp(kMaxStepsPerStage * static_cast<double>(num_stages), fewest, most);
   }
 
-  double best_steps = fewest;
-  double best_makespan_ms = flow.makespan_ms(fewest);
-  for (int point = 1; point <= kScanPoints; ++point) {
-    const double num_steps =
-        fewest * std::pow(most / fewest, static_cast<double>(point) / kScanPoints);
-    const double makespan_ms = flow.makespan_ms(num_steps);
-    if (makespan_ms < best_makespan_ms) {
-      best_makespan_ms = makespan_ms;
-      best_steps = num_steps;
-    }
-  }
+  const double best_steps = flow.best_steps(fewest, most);
 
   Trials trials(model, prompts, num_stages, limits);
   const auto try_steps = [&](double num_steps) {
@@ -202,37 +226,31 @@ double best_target_ms(const LatencyModel& model, std::span<const PromptWork> pro
       trials.run(flow.target_ms(num_steps));
     }
   };
+  bool is_untried = false;
   // First, since it is short and its makespan ends the bad trials early.
   if (1.1 * fewest <= static_cast<double>(trials.steps_left())) {
     trials.run(cap_ms);
   }
   if (best_steps <= kFewSteps) {
-    for (double num_steps = fewest; num_steps <= 2.0 * best_steps + 4.0; num_steps += 1.0) {
+    const auto last = static_cast<int>(2.0 * best_steps) + 4;
+    for (int num_steps = static_cast<int>(fewest); num_steps <= last; ++num_steps) {
       try_steps(num_steps);
     }
   } else {
+    try_steps(best_steps);
+    is_untried = trials.steps_left() <= 0 || 1.1 * best_steps > static_cast<double>(kTrialSteps);
     for (const double ratio : kStepRatios) {
       try_steps(std::clamp(ratio * best_steps, fewest, most));
     }
   }
-  const bool is_untried =
-      trials.is_cut_short() || 1.1 * best_steps > static_cast<double>(kTrialSteps);
-  if (!trials.has_best() || (is_untried && best_makespan_ms < trials.best_makespan_ms())) {
+  const double closed_form_ms = flow.target_ms(best_steps);
+  if (!trials.has_best() ||
+      (is_untried && flow.makespan_ms(best_steps) < trials.best_makespan_ms() &&
+       closed_form_ms > cost.constant + cost.context * deepest_history(prompts))) {
     // So many steps that one more or less changes nothing, or costs beyond what a double holds.
-    const double target_ms = flow.target_ms(best_steps);
-    return std::isfinite(target_ms) ? target_ms : cap_ms;
+    return std::isfinite(closed_form_ms) ? closed_form_ms : cap_ms;
   }
-  // Where the history itself is dear, equal steps need not exist below some target; so also look
-  // between the best one by the closed form and the longest.
-  const double base_ms = flow.target_ms(best_steps);
-  if (base_ms > 0.0 && cap_ms > base_ms) {
-    const double ratio = std::pow(cap_ms / base_ms, 1.0 / kRaisePoints);
-    double target_ms = base_ms;
-    for (int point = 1; point < kRaisePoints; ++point) {
-      target_ms *= ratio;
-      trials.run(target_ms);
-    }
-  }
+  trials.run_between(closed_form_ms, cap_ms);
   const double center_ms = trials.best_target_ms();
   for (const double ratio : kTargetRatios) {
     trials.run(ratio * center_ms);

@@ -84,13 +84,13 @@ class Probe:
                 else 0,
             }
 
-        def watched(profiler: profile.Profiler) -> profile.Profile:
+        def watched(profiler: profile.Profiler) -> tuple[profile.ProfilePass, ...]:
             blocks["before"] = state(profiler._scheduler)
-            result = run(profiler)
+            passes = run(profiler)
             blocks["after"] = state(profiler._scheduler)
-            blocks["passes"] = [[p.num_tokens, p.num_computed_tokens] for p in result.passes]
+            blocks["passes"] = [[p.num_tokens, p.num_computed_tokens] for p in passes]
             blocks["num_runs"] = profiler.step_id
-            return result
+            return passes
 
         profile.Profiler.run = watched  # type: ignore[method-assign]
 
@@ -121,8 +121,7 @@ class Probe:
         facts["prefix_hit"] = list(self.steps)
         self.generate(*(rng.choices(range(256), k=n) for n in (3000, 40, 3000)), max_tokens=24)
         facts["mixed"] = list(self.steps)
-        feedback = self.scheduler._cpp_chunk_feedback
-        facts["calibration_samples"] = feedback._calibrator.num_recent
+        facts["measured_steps"] = self.scheduler._cpp_chunk_feedback._status.measured_steps
         fresh = rng.choices(range(256), k=PROMPT_TOKENS)
         self.scheduler._cpp_chunk_chooser = BrokenChooser()
         facts["tokens_while_broken"] = len(self.generate(fresh, max_tokens=4)[0])

@@ -78,8 +78,8 @@ def test_decodes_and_prefills_share_steps(facts: dict[str, Any]) -> None:
     )
 
 
-def test_served_steps_reach_the_calibrator(facts: dict[str, Any]) -> None:
-    assert facts["calibration_samples"] > 0
+def test_served_steps_are_measured(facts: dict[str, Any]) -> None:
+    assert facts["measured_steps"] > 10
 
 
 def test_a_failure_of_ours_means_fixed_chunks_and_one_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import wait
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import cpp_chunk
 import pytest
 from cpp_chunk.config import parse_config
 from cpp_chunk.engine.feedback import Feedback
+from cpp_chunk.engine.gap import GapMeter
 from cpp_chunk.engine.planner import ChunkPlanner
 from cpp_chunk.engine.trace import Trace
 from cpp_chunk.status import STATUS_FILE_VARIABLE, EngineStatus, read_status
@@ -58,7 +60,7 @@ class Bench:
             calibrator=cpp_chunk.Calibrator(PROFILE, capacity=64),
             model=TRUTH,
             num_stages=2,
-            gap_ms=0.0,
+            gaps=GapMeter(),
             first_step_id=100,
             trace=Trace(),
             status=EngineStatus(),
@@ -110,6 +112,9 @@ def test_the_model_follows_what_is_measured(bench: Bench) -> None:
         measured_ms = slower * TRUTH.step_ms([(x, h)])
         bench.stages.times = {step_id: {0: (0.0, measured_ms), 1: (0.0, measured_ms)}}
         bench.feedback.processed(idle=False)
+        if bench.feedback._refit is not None:
+            wait([bench.feedback._refit])
+    bench.feedback.processed(idle=False)
     status = read_status(bench.status_path)
     assert status.refits == 4
     models = [event for event in bench.events() if event["event"] == "model"]
@@ -143,3 +148,14 @@ def test_a_fall_back_is_counted_and_traced(bench: Bench) -> None:
     assert read_status(bench.status_path).fallbacks == {"choosing a chunk": 1}
     assert bench.events()[-1]["event"] == "fallback"
     assert "oh" in bench.events()[-1]["reason"]
+
+
+def test_the_gap_between_chunks_of_a_prompt_is_measured(bench: Bench) -> None:
+    gaps = bench.feedback._gaps
+    for number in range(12):
+        step_id = bench.step(1024, 1024 * number)
+        # 90 ms of compute every 95 ms, and every third time held up by the stage behind.
+        start_s = 0.095 * number + 0.02 * (number // 3)
+        bench.stages.times = {step_id: {0: (start_s, 90.0), 1: (start_s + 0.09, 90.0)}}
+        bench.feedback.processed(idle=False)
+    assert gaps.gap_ms == pytest.approx(5.0)

@@ -6,9 +6,10 @@ steps later: the workers are asked once in a while and nobody waits for their an
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from cpp_chunk._core import Calibrator, FitRefused, LatencyModel
+from cpp_chunk._core import Calibrator, FitRefused, FitReport, LatencyModel
 from cpp_chunk.log import init_logger
 from cpp_chunk.status import EngineStatus, write_status
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
     from vllm.v1.request import Request
 
+    from cpp_chunk.engine.gap import GapMeter
     from cpp_chunk.engine.planner import ChunkPlanner
     from cpp_chunk.engine.stages import StageTimers, StageTimes
     from cpp_chunk.engine.trace import Trace
@@ -33,6 +35,8 @@ _NOTE_DECODES_EVERY_STEPS = 16
 _MAX_NOTED_STEPS = 1024
 
 Chunks = list[tuple[int, int]]
+# stage -> (start_s, compute_ms)
+StepOnStages = dict[int, tuple[float, float]]
 
 
 class _NotedStep:
@@ -50,6 +54,13 @@ class _NotedStep:
         self.target_ms = target_ms
         self.predicted_ms = predicted_ms
 
+    def continues(self, before: _NotedStep) -> bool:
+        """Whether a prompt had a chunk in that step and has one in this: no pause between."""
+        return any(
+            chunk[0] > 1 and request_id in before.request_ids
+            for request_id, chunk in zip(self.request_ids, self.chunks, strict=True)
+        )
+
 
 class Feedback:
     """Joins steps with their times and keeps the planner's model true.
@@ -60,7 +71,7 @@ class Feedback:
         calibrator: fits profile and recent steps.
         model: the profile's, if it carried a fit.
         num_stages: a step counts once this many stages have timed it.
-        gap_ms: a step's cost beyond its compute, as the profile found it.
+        gaps: a step's cost beyond its compute; has seen the profile.
         trace: where steps and models are written, if the user wants that.
         status: the figures that the front end shows.
     """
@@ -73,7 +84,7 @@ class Feedback:
         calibrator: Calibrator,
         model: LatencyModel | None,
         num_stages: int,
-        gap_ms: float,
+        gaps: GapMeter,
         first_step_id: int,
         trace: Trace,
         status: EngineStatus,
@@ -83,14 +94,17 @@ class Feedback:
         self._calibrator = calibrator
         self._model = model
         self._num_stages = num_stages
-        self._gap_ms = gap_ms
+        self._gaps = gaps
+        self._last_joined: tuple[_NotedStep, StepOnStages] | None = None
         self._trace = trace
         self._status = status
         self._step_id = first_step_id
         self._noted: dict[int, _NotedStep] = {}
         self._last_joined_step_id = first_step_id
         self._steps_since_request = 0
-        self._samples_since_refit = 0
+        self._waiting_samples: list[tuple[Chunks, float]] = []
+        self._refitter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cpp-chunk-refit")
+        self._refit: Future[FitReport] | None = None
         self._refused_before = False
 
     def scheduled(self, output: SchedulerOutput, requests: Mapping[str, Request]) -> None:
@@ -120,6 +134,7 @@ class Feedback:
 
     def processed(self, *, idle: bool) -> None:
         """A step's output was processed: take the times that are there, ask for more."""
+        self._take_refit()
         times = self._stages.poll()
         if times is not None:
             self._join(times)
@@ -130,10 +145,9 @@ class Feedback:
     def fell_back(self, doing: str, error: BaseException) -> None:
         """Dynamic chunks are off from here on."""
         self._trace.write("fallback", reason=f"{doing}: {error!r}")
-        self._trace.flush()
         self._status.fallbacks[doing] = self._status.fallbacks.get(doing, 0) + 1
-        self._status.target_ms = None
-        write_status(self._status)
+        self._planner.target_ms = None
+        self._publish()
 
     def _join(self, times: StageTimes) -> None:
         for step_id in sorted(times):
@@ -143,25 +157,39 @@ class Feedback:
             self._last_joined_step_id = step_id
             step = self._noted.pop(step_id, None)
             if step is None:
+                self._last_joined = None
                 continue
+            self._measure_gap(step, stages)
             self._status.measured_steps += 1
             self._trace_step(step_id, step, stages)
             # Equal stages are assumed, so the slowest one's time is the step's.
             slowest_ms = max(compute_ms for _, compute_ms in stages.values())
-            if self._calibrator.add(step.chunks, slowest_ms):
-                self._samples_since_refit += 1
+            self._waiting_samples.append((step.chunks, slowest_ms))
         for step_id in [key for key in self._noted if key <= self._last_joined_step_id]:
             del self._noted[step_id]
-        if self._samples_since_refit >= _REFIT_EVERY_SAMPLES:
-            self._samples_since_refit = 0
-            self._refit()
-        self._trace.flush()
-        self._status.target_ms = self._planner.target_ms
-        write_status(self._status)
+        if self._refit is None and len(self._waiting_samples) >= _REFIT_EVERY_SAMPLES:
+            self._start_refit()
+        self._publish()
 
-    def _refit(self) -> None:
+    def _measure_gap(self, step: _NotedStep, stages: StepOnStages) -> None:
+        before, self._last_joined = self._last_joined, (step, stages)
+        if before is not None and step.continues(before[0]):
+            self._gaps.add(before[1][0], stages[0])
+
+    def _start_refit(self) -> None:
+        """Fits in a thread: it takes longer than a step may be kept waiting for."""
+        for chunks, latency_ms in self._waiting_samples:
+            self._calibrator.add(chunks, latency_ms)
+        self._waiting_samples.clear()
+        self._refit = self._refitter.submit(self._calibrator.refit)
+
+    def _take_refit(self) -> None:
+        """Swaps the model once a fit is there."""
+        if self._refit is None or not self._refit.done():
+            return
+        refit, self._refit = self._refit, None
         try:
-            report = self._calibrator.refit()
+            report = refit.result()
         except FitRefused as error:
             if not self._refused_before:
                 logger.info("calibration keeps the model it has: %s", error)
@@ -170,17 +198,22 @@ class Feedback:
         self._status.refits += 1
         self._status.mean_relative_error = report.mean_relative_error
         self._model = report.model
-        self._planner.set_model(report.model, self._gap_ms)
-        self._trace.write_model("calibration", report, self._gap_ms)
+        self._planner.set_model(report.model, self._gaps.gap_ms)
+        self._trace.write_model("calibration", report, self._gaps.gap_ms)
         logger.debug(
             "calibrated from %d points: mean error %.1f %%",
             report.num_points,
             100 * report.mean_relative_error,
         )
+        self._publish()
 
-    def _trace_step(
-        self, step_id: int, step: _NotedStep, stages: dict[int, tuple[float, float]]
-    ) -> None:
+    def _publish(self) -> None:
+        """Lets others see what has come in."""
+        self._trace.flush()
+        self._status.target_ms = self._planner.target_ms
+        write_status(self._status)
+
+    def _trace_step(self, step_id: int, step: _NotedStep, stages: StepOnStages) -> None:
         if not self._trace.is_wanted:
             return
         chunks: list[Any] = [

@@ -156,10 +156,16 @@ class ChunkPlanner:
 
 
 class OneChunk:
-    """The chooser of the start-up profile: one request, one chunk of exactly this size."""
+    """The chooser of the start-up profile: one chunk of exactly this size for the new request.
 
-    def __init__(self, num_tokens: int) -> None:
+    Args:
+        num_tokens: the chunk.
+        held_back_tokens: what earlier passes, still in flight, have left: they get nothing.
+    """
+
+    def __init__(self, num_tokens: int, held_back_tokens: int) -> None:
         self._num_tokens = num_tokens
+        self._held_back_tokens = held_back_tokens
 
     def begin_step(self) -> None:
         """Nothing is carried from step to step."""
@@ -169,7 +175,7 @@ class OneChunk:
 
     def chunk_tokens(self, remaining: int, num_computed_tokens: int, max_tokens: int) -> int:
         """The size of the pass, or what vLLM allows if that is less."""
-        return min(self._num_tokens, max_tokens)
+        return 0 if remaining <= self._held_back_tokens else min(self._num_tokens, max_tokens)
 
     def add(self, num_tokens: int, num_computed_tokens: int) -> None:
         """Nothing is summed up."""

@@ -8,8 +8,7 @@ after a remote KV load has it, so nothing of the history is computed and no layo
 from __future__ import annotations
 
 import random
-import statistics
-import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +19,15 @@ from cpp_chunk.engine.planner import OneChunk
 from cpp_chunk.log import init_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from cpp_chunk.engine.stages import StageTimers
+    from cpp_chunk.engine.stages import StageTimers, StageTimes
 
 logger = init_logger(__name__)
 
-_REQUEST_ID = "cpp-chunk-profile"
 MAX_PASSES = 24
-_NUM_WARM_UP_PASSES = 2
+_NUM_MEASURED_TWICE = 8
+# A pass leaves this much of its prompt, so nothing is sampled, and the prompt is still a prefill
+# that the chooser can hold back while the next pass goes.
+_TOKENS_LEFT = 2
 
 
 class ProfileError(RuntimeError):
@@ -42,46 +41,29 @@ class ProfilePass:
     Attributes:
         num_tokens: the chunk.
         num_computed_tokens: its history.
-        stage_ms: compute of each stage.
-        wall_ms: from handing the step to the executor until its output was there.
+        stages: of each stage, when it began on the machine's monotonic clock, in seconds, and
+            its compute in milliseconds.
     """
 
     num_tokens: int
     num_computed_tokens: int
-    stage_ms: tuple[float, ...]
-    wall_ms: float
+    stages: tuple[tuple[float, float], ...]
 
     @property
     def slowest_ms(self) -> float:
         """The slowest stage's compute."""
-        return max(self.stage_ms)
-
-    @property
-    def gap_ms(self) -> float:
-        """What the pass cost beyond its stages' compute, a stage."""
-        return max(0.0, self.wall_ms - sum(self.stage_ms)) / len(self.stage_ms)
-
-
-@dataclass(frozen=True)
-class Profile:
-    """All measured passes."""
-
-    passes: tuple[ProfilePass, ...]
-
-    @property
-    def gap_ms(self) -> float:
-        """A step's cost to a stage beyond its compute: scheduling and transfer."""
-        return statistics.median(one.gap_ms for one in self.passes)
+        return max(compute_ms for _, compute_ms in self.stages)
 
 
 def plan_passes(
     max_chunk_tokens: int, max_context_tokens: int, alignment_tokens: int
 ) -> list[tuple[int, int]]:
-    """The passes as (num_tokens, num_computed_tokens), warm-up excluded.
+    """The passes as (num_tokens, num_computed_tokens), the cheapest first, warm-up excluded.
 
     Large chunks are measured without history and long histories with small chunks: that
     separates the five coefficients, and no pass costs more than the largest step that serving
-    may run. The two smallest sizes are measured twice, where noise is largest.
+    may run. The cheapest are measured twice: there noise is largest, and a mistake about the
+    constant dearest.
 
     Args:
         max_chunk_tokens: vLLM's token budget of a step.
@@ -96,19 +78,22 @@ def plan_passes(
     sizes = sorted({aligned(largest / 2**power) for power in range(7)}, reverse=True)
     # Below the alignment nothing is ever scheduled but tails; below 32 a pass is all overhead.
     sizes = [size for size in sizes if size >= min(largest, max(32, alignment_tokens))]
-    passes = [(size, 0) for size in sizes[:6]]
+    passes = {(size, 0) for size in sizes[:6]}
     for share, powers in ((0.25, (1, 3)), (0.5, (2, 4)), (0.75, (3,)), (1.0, (2, 4))):
         for power in powers:
             size = sizes[min(power, len(sizes) - 1)]
-            history = aligned(share * (max_context_tokens - 1 - size))
-            if history > 0:
-                passes.append((size, history))
-    passes += passes[len(sizes[:6]) - 1 : len(sizes[:6])]
-    return list(dict.fromkeys(passes)) + passes[-1:]
+            passes.add((size, aligned(share * (max_context_tokens - 1 - size))))
+    # What a pass costs grows with the cells of the attention matrix; a token costs about as
+    # much as a thousand cells in models of any size that is served.
+    by_cost = sorted(passes, key=lambda one: one[0] * (1000 + one[1] + one[0] / 2))
+    return sorted(by_cost + by_cost[:_NUM_MEASURED_TWICE], key=by_cost.index)
 
 
 class Profiler:
     """Runs passes on the loaded model, while nothing else is in flight.
+
+    The passes follow each other through the pipeline as chunks do when serving: so all stages
+    are busy at once, and what they cost each other is in the measurement.
 
     Args:
         scheduler: the real scheduler (with our mixin), no request in it.
@@ -116,23 +101,23 @@ class Profiler:
         stages: timers, installed.
     """
 
-    def __init__(
-        self,
-        scheduler: Any,
-        executor: Any,
-        stages: StageTimers,
-    ) -> None:
+    def __init__(self, scheduler: Any, executor: Any, stages: StageTimers) -> None:
         self._scheduler = scheduler
         self._executor = executor
         self._stages = stages
+        self._num_stages: int = scheduler.parallel_config.pipeline_parallel_size
         self._random = random.Random(0)
+        self._in_flight: deque[_RunningPass] = deque()
         self.step_id = 0
 
-    def run(self) -> Profile:
+    def run(self) -> tuple[ProfilePass, ...]:
         """Warm-up, then every pass.
 
+        Returns:
+            The measured passes; a pass for which there was no room is missing.
+
         Raises:
-            ProfileError: no pass could be run or timed.
+            ProfileError: passes could not be run or timed.
         """
         scheduler = self._scheduler
         if scheduler.requests:
@@ -140,11 +125,11 @@ class Profiler:
         pool = scheduler.kv_cache_manager.block_pool
         num_free_blocks = pool.get_num_free_blocks()
         try:
-            return Profile(tuple(self._measure()))
+            return self._measure()
         finally:
             scheduler.cpp_chunk_use(None)
-            if scheduler.requests:
-                self._finish()
+            self._finish(list(scheduler.requests))
+            self._run_empty_step()
             # The cache was empty, since nothing has been served yet: so is it, its statistics
             # and its events again.
             scheduler.reset_prefix_cache()
@@ -154,19 +139,35 @@ class Profiler:
             if left != num_free_blocks:
                 logger.error("profiling left %d free KV blocks of %d", left, num_free_blocks)
 
-    def _measure(self) -> Iterator[ProfilePass]:
+    def _measure(self) -> tuple[ProfilePass, ...]:
         scheduler = self._scheduler
         passes = plan_passes(
             scheduler.max_num_scheduled_tokens,
-            min(scheduler.max_model_len, self._kv_capacity_tokens()) - 1,
+            min(scheduler.max_model_len, self._kv_capacity_tokens()) - _TOKENS_LEFT,
             scheduler.block_size,
         )
-        warm_up = [passes[len(passes) // 3]] * _NUM_WARM_UP_PASSES
-        progress = tqdm(warm_up + passes, desc="[cpp_chunk] profiling prefill", unit="pass")
-        for done, (num_tokens, history) in enumerate(progress):
-            measured = self._run_pass(num_tokens, history)
-            if measured is not None and done >= len(warm_up):
-                yield measured
+        # The largest chunk grows every buffer to its size; the first use of one costs extra.
+        largest = max(passes)
+        warm_up = [largest, passes[0]]
+        run: list[tuple[int, int, int]] = []
+        for num_tokens, history in tqdm(
+            warm_up + passes, desc="[cpp_chunk] profiling prefill", unit="pass"
+        ):
+            had_history = self._start_pass(num_tokens, history)
+            if had_history is not None:
+                run.append((self.step_id, num_tokens, had_history))
+        self._drain()
+        times = self._stages.read_now(after_step_id=0)
+        return tuple(
+            ProfilePass(num_tokens, history, self._stages_of(step_id, times))
+            for step_id, num_tokens, history in run[len(warm_up) :]
+        )
+
+    def _stages_of(self, step_id: int, times: StageTimes) -> tuple[tuple[float, float], ...]:
+        stages = times.get(step_id, {})
+        if len(stages) < self._num_stages:
+            raise ProfileError(f"only stages {sorted(stages)} have timed pass {step_id}")
+        return tuple(time for _, time in sorted(stages.items()))
 
     def _kv_capacity_tokens(self) -> int:
         """Tokens of one request that the free KV blocks hold, by vLLM's own estimate."""
@@ -178,72 +179,90 @@ class Profiler:
         )
         return int(min(1.0, requests) * scheduler.max_model_len)
 
-    def _run_pass(self, num_tokens: int, history: int) -> ProfilePass | None:
-        """One chunk at one history; halves the history until its KV blocks can be had."""
-        while True:
-            output = self._schedule(num_tokens, history)
-            if output.total_num_scheduled_tokens == num_tokens:
-                break
-            self._finish()
-            if history == 0:
-                return None
-            history //= 2
-        wall_ms = self._execute(output)
-        self._finish()
-        stages = self._stages.read_now(self.step_id - 1).get(self.step_id, {})
-        if len(stages) < self._scheduler.parallel_config.pipeline_parallel_size:
-            raise ProfileError(f"stages {sorted(stages)} only have timed a pass")
-        stage_ms = tuple(compute_ms for _, (_, compute_ms) in sorted(stages.items()))
-        return ProfilePass(num_tokens, history, stage_ms, wall_ms)
+    def _start_pass(self, num_tokens: int, history: int) -> int | None:
+        """Hands one pass to the executor.
 
-    def _schedule(self, num_tokens: int, history: int) -> Any:
+        Returns:
+            Its history: halved until its KV blocks could be had. None: there was no room at all.
+        """
+        if len(self._in_flight) == self._num_stages:
+            self._complete_oldest()
+        while True:
+            request_id, output = self._schedule(num_tokens, history)
+            if output.num_scheduled_tokens.get(request_id) == num_tokens:
+                break
+            self._finish([request_id])
+            if self._in_flight:
+                self._drain()
+            elif history:
+                history //= 2
+            else:
+                return None
+        executed = self._executor.execute_model(output, non_block=True)
+        sampled = self._executor.sample_tokens(None, non_block=True)
+        self._in_flight.append(_RunningPass(request_id, output, executed, sampled))
+        return history
+
+    def _schedule(self, num_tokens: int, history: int) -> tuple[str, Any]:
         """Adds a request with this history and has the scheduler take one chunk of it."""
         from vllm.sampling_params import SamplingParams
         from vllm.v1.request import Request
 
         scheduler = self._scheduler
-        model_config = scheduler.vllm_config.model_config
-        # One token more than the chunk: the prompt stays unfinished, so nothing is sampled.
         # Random tokens, so that a mixture of experts spreads them as it would spread text.
-        vocabulary = range(model_config.get_vocab_size())
+        vocabulary = range(scheduler.vllm_config.model_config.get_vocab_size())
+        self.step_id += 1
         request = Request(
-            request_id=_REQUEST_ID,
-            prompt_token_ids=self._random.choices(vocabulary, k=history + num_tokens + 1),
+            request_id=f"cpp-chunk-profile-{self.step_id}",
+            prompt_token_ids=self._random.choices(
+                vocabulary, k=history + num_tokens + _TOKENS_LEFT
+            ),
             sampling_params=SamplingParams(max_tokens=1, temperature=0.0),
             pooling_params=None,
             block_hasher=self._unique_block_hashes,
         )
         request.num_computed_tokens = history
         scheduler.add_request(request)
-        scheduler.cpp_chunk_use(OneChunk(num_tokens))
+        scheduler.cpp_chunk_use(OneChunk(num_tokens, _TOKENS_LEFT))
         output = scheduler.schedule()
-        self.step_id += 1
         setattr(output, STEP_ID, self.step_id)
-        return output
+        return request.request_id, output
 
     def _unique_block_hashes(self, request: Any) -> list[Any]:
         """What prefix caching wants of a request: here, hashes that nothing else ever has."""
         num_blocks = request.num_tokens // self._scheduler.hash_block_size
         return [self._random.randbytes(32) for _ in range(num_blocks)]
 
-    def _execute(self, output: Any) -> float:
-        """Runs the step as vLLM's own loop does. Returns its wall time in milliseconds."""
-        start_s = time.monotonic()
-        executed = self._executor.execute_model(output, non_block=True)
-        model_output = self._executor.sample_tokens(None, non_block=True).result()
-        wall_ms = (time.monotonic() - start_s) * 1e3
+    def _complete_oldest(self) -> None:
+        """Takes the oldest pass's output, as vLLM's own loop does, and lets go of its request."""
+        one = self._in_flight.popleft()
+        model_output = one.sampled.result()
         if model_output is None:
-            executed.result()
+            one.executed.result()
             raise ProfileError("the executor returned no output")
-        self._scheduler.update_from_output(output, model_output)
-        return wall_ms
+        self._scheduler.update_from_output(one.output, model_output)
+        self._finish([one.request_id])
 
-    def _finish(self) -> None:
-        """Takes the request out again, on the workers too."""
+    def _drain(self) -> None:
+        while self._in_flight:
+            self._complete_oldest()
+
+    def _finish(self, request_ids: list[str]) -> None:
         from vllm.v1.request import RequestStatus
 
-        self._scheduler.finish_requests(_REQUEST_ID, RequestStatus.FINISHED_ABORTED)
+        self._scheduler.finish_requests(request_ids, RequestStatus.FINISHED_ABORTED)
+
+    def _run_empty_step(self) -> None:
+        """Tells the workers which requests have gone."""
         output = self._scheduler.schedule()
         executed = self._executor.execute_model(output, non_block=True).result()
         if executed is not None:
             self._scheduler.update_from_output(output, executed)
+
+
+@dataclass(frozen=True)
+class _RunningPass:
+    request_id: str
+    output: Any
+    executed: Any
+    sampled: Any

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
 from cpp_chunk._core import Calibrator, FitRefused, FitReport, fit_latency_model
 from cpp_chunk.engine.feedback import Feedback
+from cpp_chunk.engine.gap import GapMeter
 from cpp_chunk.engine.planner import ChunkPlanner
-from cpp_chunk.engine.profile import Profile, Profiler
+from cpp_chunk.engine.profile import ProfilePass, Profiler
 from cpp_chunk.engine.stages import StageTimers
 from cpp_chunk.engine.trace import Trace
 from cpp_chunk.log import init_logger
@@ -43,22 +45,25 @@ def _start(scheduler: Any, context: EngineContext) -> None:
     stages.prepare_workers()
     trace = Trace()
     stages.install()
-    profile, last_step_id = _profile(scheduler, context.executor, stages, trace)
+    passes, last_step_id = _profile(scheduler, context.executor, stages, trace)
     planner = ChunkPlanner(
         config,
         num_stages=num_stages,
         max_chunk_tokens=scheduler.max_num_scheduled_tokens,
         alignment_tokens=scheduler.block_size,
-        smallest_profiled_tokens=min((one.num_tokens for one in profile.passes), default=1),
+        smallest_profiled_tokens=min((one.num_tokens for one in passes), default=1),
     )
     samples: list[Sample] = [
-        ([(one.num_tokens, one.num_computed_tokens)], one.slowest_ms) for one in profile.passes
+        ([(one.num_tokens, one.num_computed_tokens)], one.slowest_ms) for one in passes
     ]
+    gaps = GapMeter()
+    for before, after in itertools.pairwise(passes):
+        gaps.add(before.stages[0], after.stages[0])
     report = _fit(samples) if samples else None
     if report is not None:
-        planner.set_model(report.model, profile.gap_ms)
-        trace.write_model("profile", report, profile.gap_ms)
-        _log_model(report, profile.gap_ms, planner.target_ms)
+        planner.set_model(report.model, gaps.gap_ms)
+        trace.write_model("profile", report, gaps.gap_ms)
+        _log_model(report, gaps.gap_ms, planner.target_ms)
     trace.flush()
     status = EngineStatus(
         target_ms=planner.target_ms,
@@ -73,7 +78,7 @@ def _start(scheduler: Any, context: EngineContext) -> None:
             calibrator=Calibrator(samples, capacity=_RING_SAMPLES),
             model=report.model if report is not None else None,
             num_stages=num_stages,
-            gap_ms=profile.gap_ms if profile.passes else 0.0,
+            gaps=gaps,
             first_step_id=last_step_id,
             trace=trace,
             status=status,
@@ -85,26 +90,25 @@ def _start(scheduler: Any, context: EngineContext) -> None:
 
 def _profile(
     scheduler: Any, executor: Any, stages: StageTimers, trace: Trace
-) -> tuple[Profile, int]:
+) -> tuple[tuple[ProfilePass, ...], int]:
     if scheduler.connector is not None:
         # A connector would be told of requests that nobody sent and of KV that nobody computed.
         logger.warning(
             "no start-up profile with a KV connector: fixed chunks until served steps carry a fit"
         )
-        return Profile(()), 0
+        return (), 0
     start_s = time.monotonic()
     profiler = Profiler(scheduler, executor, stages)
-    profile = profiler.run()
-    for one in profile.passes:
+    passes = profiler.run()
+    for one in passes:
         trace.write(
             "profile_pass",
             num_tokens=one.num_tokens,
             num_computed_tokens=one.num_computed_tokens,
-            stage_ms=one.stage_ms,
-            wall_ms=one.wall_ms,
+            stage_ms=[compute_ms for _, compute_ms in one.stages],
         )
-    logger.info("profiled %d passes in %.1f s", len(profile.passes), time.monotonic() - start_s)
-    return profile, profiler.step_id
+    logger.info("profiled %d passes in %.1f s", len(passes), time.monotonic() - start_s)
+    return passes, profiler.step_id
 
 
 def _fit(samples: list[Sample]) -> FitReport | None:

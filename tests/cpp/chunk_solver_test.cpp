@@ -1,0 +1,231 @@
+#include "cpp_chunk/chunk_solver.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "cpp_chunk/error.h"
+
+namespace cpp_chunk {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr std::int64_t kFar = 10'000'000;
+
+ChunkLimits limits(std::int64_t cap, std::int64_t floor = 1, std::int64_t alignment = 1) {
+  return {.max_chunk_tokens = cap, .min_chunk_tokens = floor, .alignment = alignment};
+}
+
+std::vector<std::int64_t> greedy(ChunkSolver& solver, double target_ms, std::int64_t num_tokens) {
+  std::vector<std::int64_t> chunks;
+  std::int64_t done = 0;
+  while (done < num_tokens) {
+    solver.begin_step(target_ms);
+    const std::int64_t chunk = solver.chunk_tokens(num_tokens - done, done, kFar);
+    EXPECT_GT(chunk, 0);
+    if (chunk <= 0) {
+      break;
+    }
+    chunks.push_back(chunk);
+    done += chunk;
+  }
+  return chunks;
+}
+
+TEST(ChunkSolver, LinearModelByHand) {
+  ChunkSolver solver(LatencyModel({.linear = 0.5, .constant = 10.0}), limits(kFar));
+  // (60 - 10) / 0.5 = 100 tokens a step, 1000 tokens: ten of them
+  EXPECT_EQ(greedy(solver, 60.0, 1000), std::vector<std::int64_t>(10, 100));
+}
+
+TEST(ChunkSolver, ShareOutLeavesNoTinyTail) {
+  ChunkSolver solver(LatencyModel({.linear = 0.5, .constant = 10.0}), limits(kFar));
+  // 1010 tokens do not fit ten steps of 100, so they are eleven equal ones
+  const std::vector<std::int64_t> chunks = greedy(solver, 60.0, 1010);
+  ASSERT_EQ(chunks.size(), 11U);
+  for (const std::int64_t chunk : chunks) {
+    EXPECT_NEAR(static_cast<double>(chunk), 1010.0 / 11.0, 1.0);
+  }
+}
+
+TEST(ChunkSolver, EqualTimesNotEqualSizes) {
+  const LatencyModel model({.quadratic = 1e-4, .cross = 1e-4, .linear = 0.05, .constant = 8.0});
+  ChunkSolver solver(model, limits(kFar));
+  const std::vector<std::int64_t> chunks = greedy(solver, 500.0, 16384);
+  std::int64_t done = 0;
+  double shortest = kInfinity;
+  double longest = 0.0;
+  for (const std::int64_t chunk : chunks) {
+    StepFeatures features;
+    features.add({.num_tokens = chunk, .num_computed_tokens = done});
+    shortest = std::min(shortest, model.step_ms(features));
+    longest = std::max(longest, model.step_ms(features));
+    done += chunk;
+  }
+  EXPECT_LE(longest, 505.0);
+  EXPECT_GT(shortest, 0.98 * longest);
+  EXPECT_GT(chunks.front(), 3 * chunks.back());
+}
+
+TEST(ChunkSolver, AlignsTheEndOfTheChunk) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(1024, 1, 16));
+  solver.begin_step(100.0);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 96);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 5, kFar) % 16, 11);  // ends on a multiple
+  EXPECT_EQ(solver.chunk_tokens(90, 0, kFar), 90);         // but the last
+}
+
+TEST(ChunkSolver, EverythingCounts) {
+  ChunkSolver solver(
+      LatencyModel(
+          {.quadratic = 2.0, .cross = 3.0, .linear = 5.0, .context = 7.0, .constant = 11.0}),
+      limits(kFar));
+  solver.begin_step(1e6);
+  EXPECT_DOUBLE_EQ(solver.step_ms(), 11.0);
+  solver.add_chunk(4, 10);
+  EXPECT_DOUBLE_EQ(solver.step_ms(), 11.0 + 16.0 + 120.0 + 20.0 + 70.0);
+  solver.add_chunk(0, 10);
+  EXPECT_DOUBLE_EQ(solver.step_ms(), 11.0 + 16.0 + 120.0 + 20.0 + 70.0);
+}
+
+TEST(ChunkSolver, BudgetIsWhatTheStepLeaves) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 10.0}), limits(kFar));
+  solver.begin_step(110.0);
+  solver.add_chunk(60, 0);
+  EXPECT_EQ(solver.chunk_tokens(1'000'000, 0, kFar), 40);
+  solver.add_chunk(40, 0);
+  EXPECT_EQ(solver.chunk_tokens(1'000'000, 0, kFar), 0);
+}
+
+TEST(ChunkSolver, DecodesDoNotStarveThePrefill) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 10.0}), limits(1024, 512, 16));
+  solver.begin_step(20.0);
+  for (int i = 0; i < 200; ++i) {
+    solver.add_chunk(1, 1000);
+  }
+  // One alignment step, and not min_chunk_tokens: that is a floor for empty steps.
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 16);
+  solver.add_chunk(16, 0);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 0);
+}
+
+TEST(ChunkSolver, AnEmptyStepAlwaysMoves) {
+  const LatencyModel dear({.quadratic = 1.0, .cross = 1.0, .linear = 1e3, .context = 1e3});
+  ChunkSolver solver(dear, limits(1024, 0, 16));
+  solver.begin_step(0.0);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 1'000'000, kFar), 16);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, 3), 3);  // the engine's own cap is below the alignment
+  EXPECT_EQ(solver.chunk_tokens(1, 0, kFar), 1);
+  EXPECT_EQ(solver.chunk_tokens(0, 0, kFar), 0);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, 0), 0);
+}
+
+TEST(ChunkSolver, AFullStepTakesNothingFromAnUnalignedHistory) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 1.0}), limits(64, 0, 16));
+  solver.begin_step(10.0);
+  solver.add_chunk(20, 0);
+  EXPECT_EQ(solver.chunk_tokens(1000, 5, kFar), 0);
+}
+
+TEST(ChunkSolver, FloorHoldsInAnEmptyStep) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(1024, 100, 16));
+  solver.begin_step(10.0);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 112);
+}
+
+TEST(ChunkSolver, CapsHold) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(1000));
+  solver.begin_step(kInfinity);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 1000);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, 700), 700);
+  EXPECT_EQ(solver.chunk_tokens(300, 0, 700), 300);
+}
+
+TEST(ChunkSolver, FreeTokensMeanTheCap) {
+  ChunkSolver solver(LatencyModel({.constant = 5.0}), limits(1000));
+  solver.begin_step(5.0);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 1000);
+}
+
+TEST(ChunkSolver, SmoothFactor) {
+  const LatencyModel model({.linear = 1.0});
+  ChunkSolver fixed(model, limits(1000), 0.0, 64);
+  fixed.begin_step(500.0);
+  EXPECT_EQ(fixed.chunk_tokens(kFar, 123'456, kFar), 64);
+  EXPECT_EQ(fixed.chunk_tokens(10, 0, kFar), 10);
+
+  ChunkSolver half(model, limits(1000), 0.5, 100);
+  half.begin_step(300.0);
+  EXPECT_EQ(half.chunk_tokens(300'000, 0, kFar), 200);
+  half.add_chunk(2, 0);  // a step in use is filled by its budget
+  EXPECT_EQ(half.chunk_tokens(300'000, 0, kFar), 298);
+}
+
+TEST(ChunkSolver, AStepCanBeAimedAnew) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(kFar));
+  solver.begin_step(50.0);
+  solver.add_chunk(30, 0);
+  EXPECT_EQ(solver.chunk_tokens(1'000'000, 0, kFar), 20);
+  solver.set_target(100.0);
+  EXPECT_EQ(solver.chunk_tokens(1'000'000, 0, kFar), 70);
+  EXPECT_THROW(solver.set_target(-1.0), InvalidArgument);
+}
+
+TEST(ChunkSolver, TailIsAtLeastHalf) {
+  for (const double cross : {0.5e-4, 1e-4, 2e-4}) {
+    const LatencyModel model({.quadratic = 1e-4, .cross = cross, .linear = 1e-3, .constant = 1.0});
+    ChunkSolver solver(model, limits(8192));
+    for (double target_ms = 2.0; target_ms < 6000.0; target_ms *= 1.07) {
+      const std::vector<std::int64_t> chunks = greedy(solver, target_ms, 5000);
+      if (chunks.size() > 1) {
+        EXPECT_GE(2 * chunks.back() + 1, chunks[chunks.size() - 2]) << target_ms << " " << cross;
+      }
+    }
+  }
+}
+
+TEST(ChunkSolver, RefusesContradictions) {
+  const LatencyModel model;
+  EXPECT_THROW(ChunkSolver(model, limits(0)), InvalidArgument);
+  EXPECT_THROW(ChunkSolver(model, limits(-5)), InvalidArgument);
+  EXPECT_THROW(ChunkSolver(model, limits(10, 11)), InvalidArgument);
+  EXPECT_THROW(ChunkSolver(model, limits(10, -1)), InvalidArgument);
+  EXPECT_THROW(ChunkSolver(model, limits(10, 1, 0)), InvalidArgument);
+  EXPECT_THROW(ChunkSolver(model, limits(10, 1, 16)), InvalidArgument);
+  EXPECT_THROW(ChunkSolver(model, limits(10), 1.5), InvalidArgument);
+  EXPECT_THROW(ChunkSolver(model, limits(10), std::nan("")), InvalidArgument);
+  EXPECT_THROW(ChunkSolver(model, limits(10), 1.0, 11), InvalidArgument);
+  EXPECT_THROW(ChunkSolver(model, limits(10), 1.0, 0), InvalidArgument);
+}
+
+TEST(ChunkSolver, RefusesBadCalls) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(10));
+  EXPECT_THROW((void)solver.chunk_tokens(1, 0, 1), InvalidArgument);  // no begin_step
+  EXPECT_THROW(solver.begin_step(std::nan("")), InvalidArgument);
+  EXPECT_THROW(solver.begin_step(-1.0), InvalidArgument);
+  solver.begin_step(1.0);
+  EXPECT_THROW((void)solver.chunk_tokens(-1, 0, 1), InvalidArgument);
+  EXPECT_THROW((void)solver.chunk_tokens(1, -1, 1), InvalidArgument);
+  EXPECT_THROW((void)solver.chunk_tokens(1, 0, -1), InvalidArgument);
+  EXPECT_THROW((void)solver.chunk_tokens(std::numeric_limits<std::int64_t>::max(), 0, 1),
+               InvalidArgument);
+  EXPECT_THROW(solver.add_chunk(-1, 0), InvalidArgument);
+  EXPECT_THROW(solver.add_chunk(1, std::numeric_limits<std::int64_t>::min()), InvalidArgument);
+}
+
+TEST(ChunkSolver, HugeCoefficientsHaveAnAnswer) {
+  const LatencyModel huge(
+      {.quadratic = 1e308, .cross = 1e308, .linear = 1e308, .context = 1e308, .constant = 1e308});
+  ChunkSolver solver(huge, limits(100, 1, 4));
+  for (const double target_ms : {0.0, 1.0, 1e308, kInfinity}) {
+    solver.begin_step(target_ms);
+    const std::int64_t chunk = solver.chunk_tokens(kFar, kFar, kFar);
+    EXPECT_GE(chunk, 1);
+    EXPECT_LE(chunk, 100);
+  }
+}
+
+}  // namespace
+}  // namespace cpp_chunk

@@ -1,0 +1,114 @@
+#include "cpp_chunk/target.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "cpp_chunk/error.h"
+
+namespace cpp_chunk {
+namespace {
+
+const ChunkLimits kLimits{.max_chunk_tokens = 1'000'000, .min_chunk_tokens = 1, .alignment = 1};
+
+double target_of(const LatencyModel& model, const PromptWork& prompt, std::int64_t num_stages,
+                 const ChunkLimits& limits = kLimits) {
+  return best_target_ms(model, std::span(&prompt, 1), num_stages, limits);
+}
+
+TEST(BestTarget, ClosedFormWhereNothingElsePlays) {
+  // W = 1000 ms, c = 10 ms, S = 5: N = sqrt(4*1000/10) = 20, T = 10 + 1000/20 = 60
+  const LatencyModel model({.linear = 0.01, .constant = 10.0});
+  EXPECT_NEAR(target_of(model, {.num_tokens = 100'000}, 5), 60.0, 6.0);
+}
+
+TEST(BestTarget, MakespanIsThatOfTheClosedForm) {
+  const LatencyModel model({.linear = 0.01, .constant = 10.0});
+  const PromptWork prompt{.num_tokens = 100'000};
+  const double target_ms = target_of(model, prompt, 5);
+  ChunkSolver solver(model, kLimits);
+  const PackedSteps packed = pack_steps(solver, std::span(&prompt, 1), target_ms, 5,
+                                        {.max_steps = 1000}, [](const Chunk&) {});
+  // (sqrt(W) + sqrt((S-1)*c))^2
+  EXPECT_NEAR(packed.makespan_ms(5) / std::pow(std::sqrt(1000.0) + std::sqrt(40.0), 2.0), 1.0,
+              1e-3);
+}
+
+TEST(BestTarget, OneStageTakesTheCap) {
+  const LatencyModel model({.linear = 0.01, .constant = 10.0});
+  const ChunkLimits limits{.max_chunk_tokens = 4096, .min_chunk_tokens = 1, .alignment = 1};
+  EXPECT_GE(target_of(model, {.num_tokens = 100'000}, 1, limits), 10.0 + 40.96);
+}
+
+TEST(BestTarget, GrowsWithTheBacklogUpToTheCap) {
+  const LatencyModel model({.quadratic = 1e-7, .cross = 1e-7, .linear = 0.01, .constant = 10.0});
+  const ChunkLimits limits{.max_chunk_tokens = 16384, .min_chunk_tokens = 1, .alignment = 16};
+  const std::vector<PromptWork> backlog(256, PromptWork{.num_tokens = 32768});
+  const double one_ms = best_target_ms(model, std::span(backlog).first(1), 4, limits);
+  const double few_ms = best_target_ms(model, std::span(backlog).first(8), 4, limits);
+  const double many_ms = best_target_ms(model, backlog, 4, limits);
+  EXPECT_GT(few_ms, 1.5 * one_ms);
+  EXPECT_GE(many_ms, few_ms);
+  StepFeatures cap;
+  cap.add({.num_tokens = 16384, .num_computed_tokens = 0});
+  EXPECT_GT(many_ms, 0.9 * model.step_ms(cap));
+}
+
+TEST(BestTarget, StepsThatCostNothingBecomeSmall) {
+  const LatencyModel model({.quadratic = 1e-6, .cross = 1e-6, .linear = 0.01});
+  const ChunkLimits limits{.max_chunk_tokens = 16384, .min_chunk_tokens = 64, .alignment = 64};
+  const double target_ms = target_of(model, {.num_tokens = 16384}, 4, limits);
+  EXPECT_GT(target_ms, 0.0);
+  EXPECT_LT(target_ms, 4.0);
+}
+
+TEST(BestTarget, DearHistoryDoesNotCollapseTheChunks) {
+  // The history alone costs more than the closed form's step: greedy chunks would end at one
+  // token a step there.
+  const LatencyModel model({.linear = 1e-3, .context = 1e-2, .constant = 1.0});
+  const ChunkLimits limits{.max_chunk_tokens = 4096, .min_chunk_tokens = 1, .alignment = 1};
+  const PromptWork prompt{.num_tokens = 100'000};
+  const double target_ms = target_of(model, prompt, 4, limits);
+  ChunkSolver solver(model, limits);
+  const PackedSteps packed = pack_steps(solver, std::span(&prompt, 1), target_ms, 4,
+                                        {.max_steps = 1000}, [](const Chunk&) {});
+  EXPECT_TRUE(packed.is_complete);
+  EXPECT_LE(packed.num_steps, 30);
+}
+
+TEST(BestTarget, RefusesBadArguments) {
+  const LatencyModel model({.linear = 1.0});
+  const PromptWork empty{};
+  EXPECT_THROW((void)best_target_ms(model, {}, 2, kLimits), InvalidArgument);
+  EXPECT_THROW((void)target_of(model, empty, 2), InvalidArgument);
+  EXPECT_THROW((void)target_of(model, {.num_tokens = -1}, 2), InvalidArgument);
+  EXPECT_THROW((void)target_of(model, {.num_tokens = 1}, 0), InvalidArgument);
+  EXPECT_THROW((void)target_of(model, {.num_tokens = 1}, 1LL << 40), InvalidArgument);
+}
+
+TEST(BestTarget, AlwaysFinite) {
+  for (const double size : {0.0, 1e-300, 1.0, 1e300}) {
+    const LatencyModel model(
+        {.quadratic = size, .cross = size, .linear = size, .context = size, .constant = size});
+    for (const std::int64_t num_tokens : {std::int64_t{1}, std::int64_t{10'000'000}}) {
+      const double target_ms = target_of(model, {.num_tokens = num_tokens}, 8);
+      EXPECT_TRUE(std::isfinite(target_ms)) << size << " " << num_tokens << " " << target_ms;
+      EXPECT_GE(target_ms, 0.0);
+    }
+  }
+}
+
+TEST(BaseTarget, PublishedRule) {
+  const LatencyModel model(
+      {.quadratic = 2.0, .cross = 3.0, .linear = 5.0, .context = 7.0, .constant = 11.0});
+  EXPECT_DOUBLE_EQ(base_target_ms(model, 4), 11.0 + 16.0 + 20.0);
+  EXPECT_THROW((void)base_target_ms(model, 0), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace cpp_chunk

@@ -1,0 +1,239 @@
+"""The native core through its Python API."""
+
+import csv
+import math
+import pickle
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import cpp_chunk
+import pytest
+
+DATA = Path(__file__).parent.parent / "data"
+LIMITS = {"max_chunk_tokens": 32768, "min_chunk_tokens": 256, "alignment": 128}
+
+
+@pytest.fixture
+def kimi() -> cpp_chunk.LatencyModel:
+    """The published Kimi-K2.5 stage and the engine's gap of 17.5 ms a step."""
+    return cpp_chunk.LatencyModel(
+        quadratic=6.5e-7, cross=6.5e-7, linear=6.03e-3, context=5.39e-4, constant=26.1 + 17.5
+    )
+
+
+def profile(model: cpp_chunk.LatencyModel) -> list[tuple[list[tuple[int, int]], float]]:
+    steps = [
+        [(num_tokens, num_computed_tokens)]
+        for num_tokens in (8192, 4096, 1024, 256)
+        for num_computed_tokens in (0, 4096, 16384, 65536)
+    ]
+    return [(step, model.step_ms(step)) for step in steps]
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    assert cpp_chunk.__version__ == version("cpp-chunk") == "0.1.0"
+
+
+def test_import_brings_in_no_vllm() -> None:
+    program = "import sys, cpp_chunk; sys.exit(any(m.split('.')[0] == 'vllm' for m in sys.modules))"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_model_prices_a_step() -> None:
+    model = cpp_chunk.LatencyModel(quadratic=2, cross=3, linear=5, context=7, constant=11)
+    assert model.step_ms([(4, 10), (6, 100)]) == 52 + 1920 + 50 + 770 + 11
+    assert model.step_ms([]) == 11
+    assert (model.quadratic, model.cross, model.linear) == (2, 3, 5)
+    assert (model.context, model.constant) == (7, 11)
+
+
+def test_model_is_a_value(kimi: cpp_chunk.LatencyModel) -> None:
+    assert pickle.loads(pickle.dumps(kimi)) == kimi
+    assert eval(repr(kimi), {"LatencyModel": cpp_chunk.LatencyModel}) == kimi  # noqa: S307
+    assert hash(kimi) == hash(pickle.loads(pickle.dumps(kimi)))
+    other = cpp_chunk.LatencyModel(quadratic=0, cross=0, linear=0, context=0, constant=1)
+    assert kimi != other
+    assert kimi != "model"
+    with pytest.raises(AttributeError):
+        kimi.linear = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+def test_model_refuses_bad_coefficients(value: float) -> None:
+    with pytest.raises(cpp_chunk.InvalidArgument, match="linear must be finite and >= 0"):
+        cpp_chunk.LatencyModel(quadratic=0, cross=0, linear=value, context=0, constant=0)
+
+
+def test_errors_are_a_tree() -> None:
+    assert issubclass(cpp_chunk.Error, Exception)
+    for error in (cpp_chunk.InvalidArgument, cpp_chunk.FitRefused):
+        assert issubclass(error, cpp_chunk.Error)
+        assert issubclass(error, ValueError)
+    assert not issubclass(cpp_chunk.Error, ValueError)
+
+
+def test_wrong_types_are_type_errors(kimi: cpp_chunk.LatencyModel) -> None:
+    with pytest.raises(TypeError):
+        kimi.step_ms([(1.5, 0)])
+    with pytest.raises(TypeError):
+        cpp_chunk.base_target_ms(kimi, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("chunk_tokens", "published_ms"), [(32768, 14896), (8192, 10121), (2048, 12286)]
+)
+def test_flow_shop_agrees_with_the_published_figures(
+    kimi: cpp_chunk.LatencyModel, chunk_tokens: int, published_ms: float
+) -> None:
+    times = [kimi.step_ms([(chunk_tokens, done)]) for done in range(0, 131072, chunk_tokens)]
+    assert sum(times) + 3 * max(times) == pytest.approx(published_ms, rel=0.01)
+
+
+def test_plan_beats_the_published_dynamic_figure(kimi: cpp_chunk.LatencyModel) -> None:
+    plan = cpp_chunk.plan_chunks(kimi, 131072, num_stages=4, **LIMITS)
+    assert isinstance(plan.chunks, list)
+    assert sum(plan.chunks) == 131072
+    assert plan.makespan_ms < 9774
+    assert plan.target_ms > kimi.constant
+
+
+def test_plan_leaves_out_a_computed_prefix(kimi: cpp_chunk.LatencyModel) -> None:
+    plan = cpp_chunk.plan_chunks(kimi, 131072, num_stages=4, num_computed_tokens=131000, **LIMITS)
+    assert plan.chunks == [72]
+
+
+def test_serving_at_the_best_target_makes_the_plan(kimi: cpp_chunk.LatencyModel) -> None:
+    target_ms = cpp_chunk.best_target_ms(kimi, [(131072, 0)], num_stages=4, **LIMITS)
+    plan = cpp_chunk.plan_chunks(kimi, 131072, num_stages=4, **LIMITS)
+    assert target_ms == plan.target_ms
+    solver = cpp_chunk.ChunkSolver(kimi, **LIMITS)
+    chunks: list[int] = []
+    while sum(chunks) < 131072:
+        solver.begin_step(target_ms)
+        chunk = solver.chunk_tokens(131072 - sum(chunks), sum(chunks), 32768)
+        solver.add_chunk(chunk, sum(chunks))
+        assert solver.step_ms == pytest.approx(kimi.step_ms([(chunk, sum(chunks))]))
+        chunks.append(chunk)
+    assert chunks == plan.chunks
+
+
+def test_base_target_is_the_published_rule(kimi: cpp_chunk.LatencyModel) -> None:
+    assert cpp_chunk.base_target_ms(kimi, 4096) == kimi.step_ms([(4096, 0)])
+
+
+def test_targets_refuse_bad_arguments(kimi: cpp_chunk.LatencyModel) -> None:
+    with pytest.raises(cpp_chunk.InvalidArgument, match="backlog"):
+        cpp_chunk.best_target_ms(kimi, [], num_stages=4, **LIMITS)
+    with pytest.raises(cpp_chunk.InvalidArgument, match="num_stages"):
+        cpp_chunk.best_target_ms(kimi, [(1, 0)], num_stages=0, **LIMITS)
+    with pytest.raises(cpp_chunk.InvalidArgument, match="alignment"):
+        cpp_chunk.plan_chunks(
+            kimi, 10, num_stages=4, max_chunk_tokens=8, min_chunk_tokens=1, alignment=16
+        )
+
+
+def test_solver_takes_its_arguments_by_name_too(kimi: cpp_chunk.LatencyModel) -> None:
+    solver = cpp_chunk.ChunkSolver(kimi, **LIMITS, smooth_factor=0.0, base_chunk_tokens=2048)
+    solver.begin_step(target_ms=1.0)
+    assert (
+        solver.chunk_tokens(remaining_tokens=9999, num_computed_tokens=5, max_tokens=4096) == 2048
+    )
+    solver.add_chunk(num_tokens=2048, num_computed_tokens=5)
+    assert solver.step_ms == kimi.step_ms([(2048, 5)])
+
+
+def test_solver_needs_a_step(kimi: cpp_chunk.LatencyModel) -> None:
+    solver = cpp_chunk.ChunkSolver(kimi, **LIMITS)
+    with pytest.raises(cpp_chunk.InvalidArgument, match="begin_step"):
+        solver.chunk_tokens(1, 0, 1)
+
+
+def test_solver_step_can_be_aimed_anew(kimi: cpp_chunk.LatencyModel) -> None:
+    solver = cpp_chunk.ChunkSolver(kimi, **LIMITS)
+    solver.begin_step(100.0)
+    before = solver.chunk_tokens(10**6, 0, 32768)
+    solver.set_target(200.0)
+    assert solver.chunk_tokens(10**6, 0, 32768) > before
+
+
+def test_fit_reports_what_it_found(kimi: cpp_chunk.LatencyModel) -> None:
+    report = cpp_chunk.fit_latency_model(profile(kimi))
+    assert report.num_points == 16
+    assert report.mean_relative_error < 1e-6
+    assert report.p95_relative_error < 1e-6
+    assert report.condition_number > 1
+    assert report.model.linear == pytest.approx(kimi.linear)
+    assert report.at_bound == ()
+
+
+def test_fit_survives_a_cold_first_sample(kimi: cpp_chunk.LatencyModel) -> None:
+    samples = profile(kimi)
+    samples[0] = (samples[0][0], 30 * samples[0][1])
+    report = cpp_chunk.fit_latency_model(samples)
+    assert report.num_outliers == 1
+    assert report.model.linear == pytest.approx(kimi.linear, rel=0.01)
+
+
+def test_fit_refusals_say_why(kimi: cpp_chunk.LatencyModel) -> None:
+    def reason(samples: list[tuple[list[tuple[int, int]], float]]) -> str:
+        with pytest.raises(cpp_chunk.FitRefused) as refused:
+            cpp_chunk.fit_latency_model(samples)
+        return refused.value.reason
+
+    assert reason([]) == "too_few_points"
+    assert reason([([(64, 64 * i)], 1.0 + i) for i in range(16)]) == "single_chunk_size"
+    assert reason([([(64 * i, 0)], 1.0 + i) for i in range(1, 17)]) == "no_history"
+    two_sizes = [[(size, size * i)] for size in (64, 128) for i in range(8)]
+    assert reason([(step, kimi.step_ms(step)) for step in two_sizes]) == "rank_deficient"
+    wild = [
+        (step, 10.0 if i % 2 else 1000.0 / (i + 1)) for i, (step, _) in enumerate(profile(kimi))
+    ]
+    assert reason(wild) == "bad_residual"
+
+
+def test_fit_refuses_unusable_samples(kimi: cpp_chunk.LatencyModel) -> None:
+    for chunks, latency_ms in [([(1, 0)], math.nan), ([(1, 0)], 0.0), ([(-1, 0)], 1.0), ([], 1.0)]:
+        with pytest.raises(cpp_chunk.InvalidArgument):
+            cpp_chunk.fit_latency_model([*profile(kimi), (chunks, latency_ms)])
+
+
+@pytest.mark.parametrize("name", ["tiny", "wide"])
+@pytest.mark.parametrize("held_out", [(512, 2048), (1024, 4096)])
+def test_fit_predicts_measured_chunks_it_has_not_seen(name: str, held_out: tuple[int, int]) -> None:
+    seen: list[tuple[list[tuple[int, int]], float]] = []
+    unseen: list[tuple[list[tuple[int, int]], float]] = []
+    with (DATA / "cpu_pp2_chunk_timings.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            sample = (
+                [(int(row["num_tokens"]), int(row["num_computed_tokens"]))],
+                max(float(row["stage0_ms"]), float(row["stage1_ms"])),
+            )
+            if row["model"] == name:
+                (unseen if int(row["static_chunk_tokens"]) in held_out else seen).append(sample)
+    model = cpp_chunk.fit_latency_model(seen).model
+    errors = [abs(model.step_ms(chunks) / latency_ms - 1) for chunks, latency_ms in unseen]
+    assert sum(errors) / len(errors) < 0.025
+
+
+def test_calibrator_follows_the_device(kimi: cpp_chunk.LatencyModel) -> None:
+    calibrator = cpp_chunk.Calibrator(profile(kimi), capacity=4)
+    assert (calibrator.capacity, calibrator.num_recent, calibrator.num_rejected) == (4, 0, 0)
+    assert calibrator.refit().num_points == 16
+    for chunks, latency_ms in profile(kimi)[:6]:
+        assert calibrator.add(chunks, latency_ms * 1.01)
+    assert calibrator.num_recent == 4
+    assert calibrator.refit().num_points == 20
+
+
+def test_calibrator_drops_unusable_samples(kimi: cpp_chunk.LatencyModel) -> None:
+    calibrator = cpp_chunk.Calibrator(profile(kimi), capacity=4)
+    assert not calibrator.add([], 1.0)
+    assert not calibrator.add([(-1, 0)], 1.0)
+    assert not calibrator.add([(1, 0)], math.nan)
+    assert calibrator.num_rejected == 3
+    with pytest.raises(cpp_chunk.FitRefused):
+        cpp_chunk.Calibrator([], capacity=4).refit()
+    with pytest.raises(cpp_chunk.InvalidArgument, match="capacity"):
+        cpp_chunk.Calibrator([], capacity=-1)
