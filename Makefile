@@ -118,6 +118,8 @@ lint: $(STAMPS)/package build/cpp-plain/compile_commands.json ## ruff, mypy, cla
 	@$(PY) -c 'import json; print(*sorted({e["file"] for e in json.load(open("build/cpp-plain/compile_commands.json"))}), sep="\n")' \
 		| { grep -E '/csrc/' || true; } \
 		| xargs -r -P 2 -n 1 clang-tidy --quiet --warnings-as-errors='*' -p build/cpp-plain
+	@find csrc/bindings -name '*.cpp' \
+		| xargs -r -P 2 -n 1 clang-tidy --quiet --warnings-as-errors='*' -p build/wheel
 	$(call say,type stubs)
 	@$(call generate_stub,build/stubs)
 	@diff -u python/cpp_chunk/_core.pyi build/stubs/cpp_chunk/_core.pyi \
