@@ -7,8 +7,9 @@ import sys
 from typing import Any
 
 CASES: dict[str, dict[str, Any]] = {
-    "accepted": {},
+    # First, before anything has been switched on in this process.
     "off": {"pipeline_parallel_size": 1, "additional_config": {}},
+    "accepted": {},
     "one_stage": {"pipeline_parallel_size": 1},
     "no_chunked_prefill": {"enable_chunked_prefill": False},
     "unknown_key": {
@@ -53,11 +54,13 @@ def main(model: str) -> None:
         if name == "unknown_shape":
             arguments["scheduler_cls"] = strange_scheduler()
         try:
-            EngineArgs(**arguments).create_engine_config()
+            config = EngineArgs(**arguments).create_engine_config()
         except Exception as error:
             answers[name] = f"{type(error).__name__}: {error}"
         else:
             answers[name] = None
+            scheduler_cls = config.scheduler_config.get_scheduler_cls()
+            answers[f"{name}_scheduler"] = f"{scheduler_cls.__module__}.{scheduler_cls.__name__}"
     print(json.dumps(answers))
 
 

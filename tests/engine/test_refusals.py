@@ -25,6 +25,13 @@ def test_accepted(answers: dict[str, str | None], case: str) -> None:
     assert answers[case] is None
 
 
+def test_switched_off_the_scheduler_is_vllms_own(answers: dict[str, str | None]) -> None:
+    assert answers["off_scheduler"] in {
+        "vllm.v1.core.sched.scheduler.Scheduler",
+        "vllm.v1.core.sched.async_scheduler.AsyncScheduler",
+    }
+
+
 @pytest.mark.parametrize(
     ("case", "words"),
     [

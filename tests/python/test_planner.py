@@ -119,6 +119,23 @@ def test_decodes_and_other_chunks_share_the_step() -> None:
     assert made.chunk_tokens(16384, 0, CAP) <= 128
 
 
+def test_decodes_count_as_overhead_of_every_step() -> None:
+    made = planner()
+    made.begin_step()
+    made.admit([(1000, 0)], in_progress=False)
+    alone_ms, alone = made.target_ms, made.chunk_tokens(1000, 0, CAP)
+    assert alone_ms is not None
+    made.begin_step()
+    for _ in range(256):
+        made.add(1, 4000)
+    decodes_ms = MODEL.step_ms([(1, 4000)] * 256)
+    made.admit([(1000, 0)], in_progress=False)
+    assert made.target_ms is not None
+    # Cutting a short prompt would make it wait through all those decodes again.
+    assert made.target_ms > alone_ms + decodes_ms
+    assert made.chunk_tokens(1000, 0, CAP) >= alone
+
+
 def test_three_short_requests_do_no_harm() -> None:
     made = planner()
     for _ in range(3):

@@ -32,6 +32,17 @@ class ChunkChooser(Protocol):
         """The step now holds this chunk or decode as well."""
 
 
+def _with_overhead(model: LatencyModel, overhead_ms: float) -> LatencyModel:
+    """The model of steps that cost this much more, whatever they hold."""
+    return LatencyModel(
+        quadratic=model.quadratic,
+        cross=model.cross,
+        linear=model.linear,
+        context=model.context,
+        constant=model.constant + overhead_ms,
+    )
+
+
 @dataclass(frozen=True)
 class _InForce:
     """The model that planning goes by, and its solver."""
@@ -75,6 +86,8 @@ class ChunkPlanner:
                 max_chunk_tokens,
             )
         self._in_force: _InForce | None = None
+        self._num_decodes = 0
+        self._decode_context_tokens = 0
         self.target_ms: float | None = None
 
     def set_model(self, model: LatencyModel, gap_ms: float) -> None:
@@ -87,13 +100,7 @@ class ChunkPlanner:
         """
         if self._config.smooth_factor == 0:
             return
-        planning = LatencyModel(
-            quadratic=model.quadratic,
-            cross=model.cross,
-            linear=model.linear,
-            context=model.context,
-            constant=model.constant + gap_ms,
-        )
+        planning = _with_overhead(model, gap_ms)
         solver = ChunkSolver(
             planning,
             max_chunk_tokens=self._max_chunk_tokens,
@@ -109,15 +116,20 @@ class ChunkPlanner:
             self.target_ms = self._config.target
         elif self.target_ms is None:
             # Until the first prompt is admitted: what one of the largest chunk would get.
-            self.target_ms = self._best_target_ms(self._in_force, [(self._max_chunk_tokens, 0)])
+            self.target_ms = self._best_target_ms(planning, [(self._max_chunk_tokens, 0)])
 
     def begin_step(self) -> None:
         """A new `schedule()` starts: the step is empty."""
+        self._num_decodes = 0
+        self._decode_context_tokens = 0
         if self._in_force is not None and self.target_ms is not None:
             self._in_force.solver.begin_step(self.target_ms)
 
     def admit(self, prompts: Sequence[tuple[int, int]], *, in_progress: bool) -> None:
         """A prompt joins the backlog: with `"auto"`, the target is set anew.
+
+        The decodes that share its steps are paid for in each of them, so they count with the
+        constant: the more of them, the fewer and longer steps are best.
 
         Args:
             prompts: the backlog as (remaining tokens, num_computed_tokens).
@@ -126,7 +138,12 @@ class ChunkPlanner:
         """
         if self._config.target != "auto" or self._in_force is None:
             return
-        target_ms = self._best_target_ms(self._in_force, prompts)
+        model = self._in_force.model
+        if self._num_decodes:
+            mean_context_tokens = self._decode_context_tokens // self._num_decodes
+            decode_ms = model.step_ms([(1, mean_context_tokens)]) - model.constant
+            model = _with_overhead(model, self._num_decodes * decode_ms)
+        target_ms = self._best_target_ms(model, prompts)
         if in_progress and self.target_ms is not None:
             target_ms = max(target_ms, self.target_ms)
         self.target_ms = target_ms
@@ -141,12 +158,15 @@ class ChunkPlanner:
 
     def add(self, num_tokens: int, num_computed_tokens: int) -> None:
         """The step now holds this chunk or decode as well."""
+        if num_tokens == 1:
+            self._num_decodes += 1
+            self._decode_context_tokens += num_computed_tokens
         if self._in_force is not None:
             self._in_force.solver.add_chunk(num_tokens, num_computed_tokens)
 
-    def _best_target_ms(self, in_force: _InForce, prompts: Sequence[tuple[int, int]]) -> float:
+    def _best_target_ms(self, model: LatencyModel, prompts: Sequence[tuple[int, int]]) -> float:
         return best_target_ms(
-            in_force.model,
+            model,
             prompts,
             num_stages=self._num_stages,
             max_chunk_tokens=self._max_chunk_tokens,

@@ -79,10 +79,9 @@ def plan_passes(
     # Below the alignment nothing is ever scheduled but tails; below 32 a pass is all overhead.
     sizes = [size for size in sizes if size >= min(largest, max(32, alignment_tokens))]
     passes = {(size, 0) for size in sizes[:6]}
-    for share, powers in ((0.25, (1, 3)), (0.5, (2, 4)), (0.75, (3,)), (1.0, (2, 4))):
-        for power in powers:
-            size = sizes[min(power, len(sizes) - 1)]
-            passes.add((size, aligned(share * (max_context_tokens - 1 - size))))
+    middle, smallest = sizes[len(sizes) // 2], sizes[-1]
+    for size, shares in ((middle, (0.25, 0.5, 0.75, 1.0)), (smallest, (0.25, 0.5, 1.0))):
+        passes |= {(size, aligned(share * (max_context_tokens - 1 - size))) for share in shares}
     # What a pass costs grows with the cells of the attention matrix; a token costs about as
     # much as a thousand cells in models of any size that is served.
     by_cost = sorted(passes, key=lambda one: one[0] * (1000 + one[1] + one[0] / 2))
