@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 COMMAND = "make bench"
 LONG_PROMPT_TOKENS = 16384
+WAKE_PROMPT_TOKENS = 4096
 MIXED_PROMPTS_TOKENS = (8192, 1024, 5120, 3072)
 GENERATION_PROMPTS_TOKENS = (6000, 2500, 9000)
 NUM_GENERATED_TOKENS = 16
@@ -67,8 +68,8 @@ class EngineRecord:
     tokens_per_s: list[float] = field(default_factory=list)
     token_ids: tuple[tuple[int, ...], ...] = ()
     profile_passes: tuple[ProfilePass, ...] = ()
-    # Steps of the timed long prompts, the start-up profile's and the warm-up's not among them.
-    steps: list[Step] = field(default_factory=list)
+    # Steps of the timed long prompts, turn by turn.
+    steps: list[tuple[Step, ...]] = field(default_factory=list)
 
 
 def main() -> int:
@@ -159,6 +160,8 @@ def run_group(
 
 def take_turn(engine: EngineProcess, record: EngineRecord, turn: int, *, is_warm_up: bool) -> None:
     """One round of each workload. The warm-up is not timed: tokens are generated there."""
+    # An engine that was stopped has cold caches, and the system may have taken its pages.
+    engine.run(one_round("wake", (WAKE_PROMPT_TOKENS,), turn))
     long = engine.run(one_round("long", (LONG_PROMPT_TOKENS,), turn))
     mixed_workload = one_round("mixed", MIXED_PROMPTS_TOKENS, turn)
     mixed = engine.run(mixed_workload)
@@ -170,7 +173,7 @@ def take_turn(engine: EngineProcess, record: EngineRecord, turn: int, *, is_warm
         return
     record.ttfts_s.append(long.rounds[0].wall_s)
     record.tokens_per_s.append(mixed_workload.num_prompt_tokens / mixed.rounds[0].wall_s)
-    record.steps += steps_of_long_prompt(long)
+    record.steps.append(steps_of_long_prompt(long))
 
 
 def one_round(
@@ -211,19 +214,28 @@ def engine_figures(records: dict[EngineKey, EngineRecord]) -> list[Figure]:
 
 
 def model_error_figure(records: dict[EngineKey, EngineRecord]) -> Figure:
-    """Error of each engine's profile on the long prompts that it served, over all steps."""
+    """Error on steps that were left out of the fit, over the long prompts of dynamic engines.
+
+    Fixed chunks alone carry no fit: they are all of one size.
+    """
     errors = {
-        key: model_error.step_errors_of_profile(record.profile_passes, record.steps)
+        key: [error for steps in record.steps for error in model_error.left_out_errors(steps)]
         for key, record in records.items()
-        if record.profile_passes and record.steps
+        if key[0] == "dynamic"
     }
     everything = [error for some in errors.values() for error in some]
     return Figure(
         "model error on steps not used in the fit, mean",
-        statistics.fmean(e.from_profile for e in everything) if everything else float("nan"),
+        statistics.fmean(everything) if everything else float("nan"),
         figures.MAX_MODEL_ERROR,
         COMMAND,
-        details={f"{m} {t}": model_error.summary(some) for (m, t), some in errors.items()},
+        details={
+            f"{mode} {tokens}": model_error.summary(
+                records[mode, tokens].profile_passes,
+                [step for steps in records[mode, tokens].steps for step in steps],
+            )
+            for mode, tokens in errors
+        },
     )
 
 

@@ -58,6 +58,11 @@ class Figure:
         }
 
 
+def median_ratio(values: Sequence[float], others: Sequence[float]) -> float:
+    """Median of the ratios turn by turn: what the machine did in a turn falls on both."""
+    return statistics.median(a / b for a, b in zip(values, others, strict=True))
+
+
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Smallest, median and largest."""
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
@@ -106,7 +111,7 @@ def _ttft_ratio(
     dynamic_s, fixed_s = ttfts_s["dynamic", dynamic_tokens], ttfts_s["fixed", fixed_tokens]
     return Figure(
         name,
-        statistics.median(dynamic_s) / statistics.median(fixed_s),
+        median_ratio(dynamic_s, fixed_s),
         limit,
         command,
         details={
@@ -126,7 +131,7 @@ def throughput_figures(
     return [
         Figure(
             f"tokens/s of four prompts in flight, dynamic at {tokens} / best fixed",
-            statistics.median(tokens_per_s["dynamic", tokens]) / statistics.median(best),
+            median_ratio(tokens_per_s["dynamic", tokens], best),
             MIN_THROUGHPUT_SHARE,
             command,
             is_lower_bound=True,

@@ -14,7 +14,7 @@ from benchmarks.bench import groups
 from benchmarks.demo import result_json
 from benchmarks.engine_process import EngineProcess, EngineRunError, telling_lines
 from benchmarks.engine_run import TraceReader
-from benchmarks.model_error import step_errors_of_profile
+from benchmarks.model_error import left_out_errors, summary
 from benchmarks.pipeline_view import (
     EngineView,
     PipelineRound,
@@ -176,10 +176,13 @@ class TestPipelineView:
 
 
 class TestFigures:
-    def test_ratios_are_of_medians_against_the_best_of_the_sweep(self) -> None:
-        ttfts_s = {("fixed", tokens): [9.0] for tokens in (512, 1024, 4096)}
-        ttfts_s |= {("fixed", 2048): [8.0, 99.0, 7.0], ("fixed", 16384): [16.0]}
-        ttfts_s |= {("dynamic", 1024): [8.0], ("dynamic", 4096): [8.8], ("dynamic", 16384): [8.0]}
+    def test_ratios_are_of_turns_against_the_best_of_the_sweep(self) -> None:
+        # The machine was twice as slow in the second turn.
+        turns = (1.0, 2.0, 1.0)
+        seconds = {("fixed", tokens): 9.0 for tokens in (512, 1024, 4096)}
+        seconds |= {("fixed", 2048): 8.0, ("fixed", 16384): 16.0}
+        seconds |= {("dynamic", 1024): 8.0, ("dynamic", 4096): 8.8, ("dynamic", 16384): 8.0}
+        ttfts_s = {key: [turn * value for turn in turns] for key, value in seconds.items()}
         rows = figures.ttft_figures(ttfts_s, "cmd")
         assert [row.value for row in rows] == pytest.approx([1.0, 1.1, 1.0, 0.5, 8.8 / 9])
         assert [row.holds for row in rows] == [True, False, True, True, False]
@@ -211,7 +214,7 @@ class TestFigures:
         keys = [("fixed", tokens) for tokens in range(7)]
         assert groups(keys, 3) == [tuple(keys[:3]), tuple(keys[3:6]), tuple(keys[6:])]
 
-    def test_model_error_is_of_the_profile_alone(self) -> None:
+    def test_model_errors(self) -> None:
         def cost_ms(x: int, h: int) -> float:
             return 1e-4 * x * x / 2 + 1e-4 * x * h + 0.05 * x + 2e-3 * h + 4
 
@@ -220,12 +223,30 @@ class TestFigures:
             for x in (128, 256, 512, 1024)
             for h in (0, 2048, 8192)
         ]
-        # Both stages take what the model says, but for 10 % on top.
-        served_ms = 1.1 * cost_ms(300, 1000)
-        served = Step(0, (Chunk("a", 300, 1000),), None, served_ms, (StageTime(0.0, served_ms),))
-        (error,) = step_errors_of_profile(passes, [served])
-        assert error.from_profile == pytest.approx(1 - 1 / 1.1, abs=0.005)
-        assert error.when_scheduled == 0
+        # Now all takes 10 % longer than in the profile, and the model in force knows it.
+        served = [
+            Step(
+                index,
+                (Chunk("a", x, h),),
+                None,
+                1.1 * cost_ms(x, h),
+                (StageTime(0.0, 1.1 * cost_ms(x, h)),),
+            )
+            for index, (x, h) in enumerate(
+                (x, 1000 * turn + h)
+                for x in (128, 300, 700, 900)
+                for turn, h in enumerate((0, 9) * 3)
+            )
+        ]
+        errors = summary(passes, served)
+        assert errors["mean_from_profile"] == pytest.approx(1 - 1 / 1.1, abs=0.005)
+        assert errors["mean_when_scheduled"] == pytest.approx(0)
+        left_out = left_out_errors(served)
+        assert len(left_out) == len(served)
+        assert max(left_out) < 1e-6
+
+    def test_steps_of_one_size_carry_no_fit(self) -> None:
+        assert left_out_errors([step(index, 0.0, 5.0) for index in range(40)]) == []
 
 
 class TestEngineProcess:
