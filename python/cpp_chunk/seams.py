@@ -3,16 +3,17 @@
 Everything else in the package is called from here or from the scheduler class that
 `_derive_scheduler_cls` returns.
 
-Two more touches need no patch, since `Executor.collective_rpc` sends a function to the worker:
-the step timer around `model_runner.execute_model` and the observer on
-`AsyncIntermediateTensors.wait_for_comm` (both in `cpp_chunk.worker.timer`, on the instance or
-once a process), and the buffer that the CPU backend lacks (`cpp_chunk.worker.first_step`).
+Two more touches need no patch of a class, since `Executor.collective_rpc` sends a function to the
+worker: the step timer around its `model_runner.execute_model` (`cpp_chunk.worker.timer`), and the
+buffer that the CPU backend lacks (`cpp_chunk.worker.first_step`).
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +102,19 @@ def _derive_scheduler_cls(original: Function) -> Function:
     return get_scheduler_cls
 
 
+def _observe_wait(original: Function) -> Function:
+    def wait_for_comm(self: Any) -> None:
+        from cpp_chunk.worker.timer import StepTimer
+
+        has_waited = vars(self).get("_comm_waited", False)
+        start_s = time.monotonic()
+        original(self)
+        if not has_waited:
+            StepTimer.observe_wait(time.monotonic() - start_s)
+
+    return wait_for_comm
+
+
 FRONT_END = Seam(
     module="vllm.engine.arg_utils",
     cls="EngineArgs",
@@ -127,6 +141,16 @@ SCHEDULER = Seam(
     wrap=_derive_scheduler_cls,
 )
 
+LAZY_RECEIVE = Seam(
+    module="vllm.v1.worker.gpu_worker",
+    cls="AsyncIntermediateTensors",
+    attribute="wait_for_comm",
+    why="a stage's compute begins where the lazy receive has waited; the wait itself stays where "
+    "vLLM has it",
+    retire="when vLLM times a stage's forward pass itself",
+    wrap=_observe_wait,
+)
+
 
 def apply_loaded() -> None:
     """Applies what this process can run: a module that it never imported needs no patch."""
@@ -138,7 +162,12 @@ def apply_loaded() -> None:
 
 def apply_engine() -> None:
     """Applies the two seams of the engine core process."""
-    import importlib
-
     for seam in (EXECUTOR, SCHEDULER):
         seam.apply(importlib.import_module(seam.module))
+
+
+def apply_worker() -> None:
+    """Applies the seam of a worker process, where its vLLM receives lazily at all."""
+    module = importlib.import_module(LAZY_RECEIVE.module)
+    if hasattr(module, LAZY_RECEIVE.cls):
+        LAZY_RECEIVE.apply(module)

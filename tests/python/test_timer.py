@@ -135,3 +135,15 @@ def test_a_first_stage_counts_from_its_beginning() -> None:
 
     timer.wrap(execute_model)(step(1))
     assert [t[2] for t in timer.times_after(0, wait=True)] == [3.0]
+
+
+def test_a_failing_timer_leaves_the_step_alone() -> None:
+    class Broken(HostStopwatch):
+        def begin(self) -> None:
+            raise OSError("no more events")
+
+    timer = StepTimer(Broken())
+    timed = timer.wrap(lambda output: "result")
+    assert timed(step(1)) == "result"
+    assert timed(step(2)) == "result"
+    assert timer.times_after(0, wait=False) == []

@@ -12,11 +12,18 @@ import functools
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cpp_chunk import seams
+from cpp_chunk.log import init_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = init_logger(__name__)
 
 RING_STEPS = 1024
 _TIMER = "_cpp_chunk_step_timer"
-_MARK = "_cpp_chunk_seam"
 
 # step_id, start of the compute on the machine's monotonic clock, compute
 StepTime = tuple[int, float, float]
@@ -146,24 +153,25 @@ class StepTimer:
     _running: StepTimer | None = None
 
     def __init__(self, stopwatch: Stopwatch) -> None:
-        self.stopwatch = stopwatch
+        self._stopwatch = stopwatch
         self._ring: deque[StepTime] = deque(maxlen=RING_STEPS)
+        self._has_failed = False
 
     def wrap(self, execute_model: Any) -> Any:
-        """The timed function; a failure of the timer leaves the step alone."""
+        """The timed function. A failure of the timer ends the timing, not the step."""
 
         @functools.wraps(execute_model)
         def timed(scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
             step_id = getattr(scheduler_output, "cpp_chunk_step_id", None)
-            if step_id is None:
+            if step_id is None or self._has_failed:
                 return execute_model(scheduler_output, *args, **kwargs)
-            self.stopwatch.begin()
+            self._try(self._stopwatch.begin)
             StepTimer._running = self
             try:
                 result = execute_model(scheduler_output, *args, **kwargs)
             finally:
                 StepTimer._running = None
-            self.stopwatch.end(step_id)
+            self._try(self._stopwatch.end, step_id)
             return result
 
         return timed
@@ -172,34 +180,20 @@ class StepTimer:
     def observe_wait(cls, seconds: float) -> None:
         """Called where a lazy receive has waited."""
         if cls._running is not None:
-            cls._running.stopwatch.input_waited(seconds)
+            cls._running._try(cls._running._stopwatch.input_waited, seconds)
+
+    def _try(self, act: Callable[..., None], *args: Any) -> None:
+        try:
+            if not self._has_failed:
+                act(*args)
+        except Exception as error:
+            self._has_failed = True
+            logger.warning("timing a step failed (%r): no more step times from here", error)
 
     def times_after(self, step_id: int, *, wait: bool) -> list[StepTime]:
         """Finished steps with a larger number, oldest first."""
-        self._ring.extend(self.stopwatch.finished(wait=wait))
+        self._ring.extend(self._stopwatch.finished(wait=wait))
         return [times for times in self._ring if times[0] > step_id]
-
-
-def _observe_lazy_receive() -> None:
-    """Reports how long each lazy receive waits. Once a process."""
-    try:
-        from vllm.v1.worker.gpu_worker import AsyncIntermediateTensors
-    except ImportError:
-        return
-    original = AsyncIntermediateTensors.wait_for_comm
-    if hasattr(original, _MARK):
-        return
-
-    @functools.wraps(original)
-    def wait_for_comm(self: Any) -> None:
-        if object.__getattribute__(self, "_comm_waited"):
-            return
-        start_s = time.monotonic()
-        original(self)
-        StepTimer.observe_wait(time.monotonic() - start_s)
-
-    setattr(wait_for_comm, _MARK, True)
-    setattr(AsyncIntermediateTensors, "wait_for_comm", wait_for_comm)  # noqa: B010
 
 
 def install(worker: Any) -> None:
@@ -207,7 +201,7 @@ def install(worker: Any) -> None:
     runner = worker.model_runner
     if hasattr(runner, _TIMER):
         return
-    _observe_lazy_receive()
+    seams.apply_worker()
     device_type = runner.device.type
     timer = StepTimer(HostStopwatch() if device_type == "cpu" else DeviceStopwatch(device_type))
     setattr(runner, _TIMER, timer)
