@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.engine_process import cpu_engine_environment
 from benchmarks.tiny_model import TinyModelShape, write_tiny_model
+from tests.engine.environment import engine_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +37,7 @@ def run_script(model: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, str(Path(__file__).parent / name), str(model), *arguments],
-            env={**os.environ, **cpu_engine_environment(2), **environment},
+            env={**engine_environment(), **environment},
             capture_output=True,
             text=True,
             timeout=PROBE_TIMEOUT_S,
@@ -49,16 +48,3 @@ def run_script(model: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return done
 
     return run
-
-
-@pytest.fixture(scope="session")
-def engine_arguments(model: Path) -> dict[str, Any]:
-    """Arguments of vllm.LLM for two stages."""
-    return {
-        "model": str(model),
-        "load_format": "dummy",
-        "dtype": "float32",
-        "enforce_eager": True,
-        "pipeline_parallel_size": 2,
-        "max_model_len": 8192,
-    }

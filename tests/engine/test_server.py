@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.engine_process import cpu_engine_environment
+from tests.engine.environment import engine_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
             command,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **cpu_engine_environment(2)},
+            env=engine_environment(),
             start_new_session=True,
         )
     url = f"http://127.0.0.1:{port}"
