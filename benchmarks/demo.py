@@ -75,7 +75,11 @@ def main() -> int:
     write_result(arguments.output / "result.json", data)
     write_report(arguments.output / "report.html", data)
     console.print(summary_table(data))
-    console.print(f"[bold]{headline(data)}[/] (max_num_batched_tokens {max(BUDGETS_TOKENS)})")
+    console.print(
+        f"[bold]{headline(data)}[/] (max_num_batched_tokens {max(BUDGETS_TOKENS)}, where a fixed "
+        f"chunk is the whole prompt; for {min(BUDGETS_TOKENS)} see the table). Fixed chunks are "
+        "the same plugin with smooth_factor 0."
+    )
     console.print(
         f"{arguments.output}/report.html shows the pipelines in time, "
         f"{arguments.output}/result.json has the figures. "

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
 START_TIMEOUT_S = 300.0
 WORKLOAD_TIMEOUT_S = 600.0

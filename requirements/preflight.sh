@@ -41,7 +41,7 @@ header="$("$python" -c 'import os, sysconfig; print(os.path.join(sysconfig.get_p
 
 # --- C++ --------------------------------------------------------------------------------------------------
 compiler="${CXX:-c++}"
-command -v "$compiler" >/dev/null || stop "no C++ compiler '$compiler': install g++ 11 or clang++ 14 (Debian: g++), or name one with CXX."
+command -v "$compiler" >/dev/null || stop "no C++ compiler '$compiler': install g++ 12 or clang++ 15 (Debian: g++), or name one with CXX."
 printf '#include <concepts>\n#include <span>\nstatic_assert(std::integral<int>);\nint main() { return 0; }\n' |
     "$compiler" -std=c++20 -fsyntax-only -x c++ - 2>/dev/null ||
-    stop "'$compiler' does not know C++20: install g++ 11 or clang++ 14, or name one with CXX."
+    stop "'$compiler' does not know C++20: install g++ 12 or clang++ 15, or name one with CXX."

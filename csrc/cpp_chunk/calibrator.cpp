@@ -29,8 +29,8 @@ Calibrator::Calibrator(std::span<const MeasuredStep> profile, std::size_t capaci
   const auto unusable = std::ranges::find_if_not(profile, is_usable);
   if (unusable != profile.end()) {
     throw InvalidArgument("profile step " + std::to_string(unusable - profile.begin()) +
-                          " is unusable: latency_ms " + std::to_string(unusable->latency_ms) +
-                          " for " + std::to_string(unusable->features.token_sum) + " tokens");
+                          " is unusable: latency_ms " + shown(unusable->latency_ms) + " for " +
+                          shown(unusable->features.token_sum) + " tokens");
   }
   std::ranges::copy(profile, steps_.begin());
 }

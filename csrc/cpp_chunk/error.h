@@ -1,11 +1,21 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 
 namespace cpp_chunk {
+
+/// \brief A number as messages show it: four digits, whatever its size.
+[[nodiscard]] inline std::string shown(double number) {
+  std::array<char, 32> text{};
+  const int length = std::snprintf(text.data(), text.size(), "%.4g", number);
+  return {text.data(), static_cast<std::size_t>(length)};
+}
 
 /// \brief Root of every error that the core throws; the message carries the offending values.
 class Error : public std::runtime_error {

@@ -207,8 +207,8 @@ class Fitter {
         throw InvalidArgument("measured step " + std::to_string(i) +
                               " needs tokens >= 0, at least one new token and a finite latency_ms "
                               "> 0, got latency_ms " +
-                              std::to_string(steps_[i].latency_ms) + " for " +
-                              std::to_string(steps_[i].features.token_sum) + " tokens");
+                              shown(steps_[i].latency_ms) + " for " +
+                              shown(steps_[i].features.token_sum) + " tokens");
       }
     }
   }
@@ -272,9 +272,8 @@ class Fitter {
       throw FitRefused(
           RefusalReason::rank_deficient,
           std::string("the columns of ") + which + " " + std::to_string(steps_.size()) +
-              " measured steps are dependent: condition number " + std::to_string(condition) +
-              ", limit " + std::to_string(kMaxConditionNumber) +
-              "; measure more chunk sizes and histories");
+              " measured steps are dependent: condition number " + shown(condition) + ", limit " +
+              shown(kMaxConditionNumber) + "; measure more chunk sizes and histories");
     }
     return condition;
   }
@@ -401,10 +400,10 @@ class Fitter {
         weight_sum > 0.0 ? error_sum / weight_sum : std::numeric_limits<double>::infinity();
     if (2 * num_inliers < steps_.size() || !(result.mean_relative_error <= kMaxMeanRelativeError)) {
       throw FitRefused(RefusalReason::bad_residual,
-                       "mean relative error " + std::to_string(result.mean_relative_error) +
-                           " over " + std::to_string(num_inliers) + " inliers of " +
+                       "mean relative error " + shown(result.mean_relative_error) + " over " +
+                           std::to_string(num_inliers) + " inliers of " +
                            std::to_string(steps_.size()) + " measured steps, limit " +
-                           std::to_string(kMaxMeanRelativeError));
+                           shown(kMaxMeanRelativeError));
     }
     std::fill(workspace_.sorted_.begin() + static_cast<std::ptrdiff_t>(num_inliers),
               workspace_.sorted_.begin() + static_cast<std::ptrdiff_t>(steps_.size()),

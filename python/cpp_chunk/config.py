@@ -8,6 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cpp_chunk.log import init_logger
+
+logger = init_logger(__name__)
+
 KEY = "profiling_chunk_config"
 _NESTED_KEY = f"scheduler_config.{KEY}"
 
@@ -48,10 +52,11 @@ def _sentence(error: ValidationError) -> str:
     key = str(first["loc"][0])
     fields = ProfilingChunkConfig.model_fields
     if first["type"] == "extra_forbidden":
+        # Always one: an unlikely guess still shows what keys look like.
         near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
         return (
-            f"{KEY}.{key} is not a known key (value {first['input']!r}): "
-            f"did you mean {near!r}? Allowed are {', '.join(fields)}."
+            f"{KEY}.{key} is not a known key (value {first['input']!r}); the nearest is "
+            f"{near!r}. Allowed are {', '.join(fields)}."
         )
     return f"{KEY}.{key} is {first['input']!r}: allowed is {fields[key].description}."
 
@@ -80,6 +85,9 @@ def read_config(additional_config: object) -> ProfilingChunkConfig:
     """
     if not isinstance(additional_config, Mapping):
         return ProfilingChunkConfig()
+    if KEY not in additional_config:
+        for similar in difflib.get_close_matches(KEY, map(str, additional_config), cutoff=0.8):
+            logger.warning("additional_config has %r: did you mean %r?", similar, KEY)
     nested = additional_config.get("scheduler_config")
     places = {KEY: additional_config.get(KEY)}
     if isinstance(nested, Mapping):

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cpp_chunk.config import KEY, ConfigError, ProfilingChunkConfig, read_config
+from cpp_chunk.log import init_logger
+
+logger = init_logger(__name__)
 
 
 def _balance_scheduling(vllm_config: Any) -> str | None:
@@ -62,11 +65,17 @@ def accept(vllm_config: Any) -> bool:
         ConfigError: a wrong setting.
         UnknownSchedulerError: this vLLM's scheduler has a shape that we do not know.
     """
-    config = check(vllm_config)
-    if config.enabled:
-        from cpp_chunk.engine.shape import check_scheduler_shape
-        from cpp_chunk.metrics import register_metrics
+    from cpp_chunk.engine.shape import UnknownSchedulerError, check_scheduler_shape
+    from cpp_chunk.metrics import register_metrics
 
-        check_scheduler_shape(vllm_config.scheduler_config.get_scheduler_cls())
+    try:
+        config = check(vllm_config)
+        if config.enabled:
+            check_scheduler_shape(vllm_config.scheduler_config.get_scheduler_cls())
+    except (ConfigError, UnknownSchedulerError) as error:
+        # The exception comes at the end of a long traceback; this line can be searched for.
+        logger.error("%s", error)  # noqa: TRY400
+        raise
+    if config.enabled:
         register_metrics()
     return config.enabled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -125,3 +126,10 @@ def test_balance_scheduling_in_the_environment_is_refused(monkeypatch: pytest.Mo
 def test_balance_scheduling_in_the_settings_is_refused(additional: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="enable_balance_scheduling=True: allowed is off"):
         check(vllm_config(additional))
+
+
+def test_a_misspelt_name_of_the_whole_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("vllm").propagate = True
+    with caplog.at_level(logging.WARNING, logger="vllm"):
+        assert not read_config({"profiling_chunks_config": {"enabled": True}}).enabled
+    assert "did you mean 'profiling_chunk_config'?" in caplog.text

@@ -192,7 +192,8 @@ class Feedback:
             report = refit.result()
         except FitRefused as error:
             if not self._refused_before:
-                logger.info("calibration keeps the model it has: %s", error)
+                has = "keeps the model it has" if self._model is not None else "has no model yet"
+                logger.info("calibration %s: %s", has, error)
             self._refused_before = True
             return
         self._status.refits += 1

@@ -76,11 +76,13 @@ def plan_passes(
 
     largest = min(max_chunk_tokens, max_context_tokens - 1)
     sizes = sorted({aligned(largest / 2**power) for power in range(7)}, reverse=True)
-    # Below the alignment nothing is ever scheduled but tails; below 32 a pass is all overhead.
-    sizes = [size for size in sizes if size >= min(largest, max(32, alignment_tokens))]
+    # Below the alignment little is scheduled but tails, and below 32 a pass is all overhead; but
+    # under a small budget a fit needs some sizes too.
+    smallest = max(32, min(alignment_tokens, largest // 8))
+    sizes = [size for size in sizes if size >= min(largest, smallest)]
     passes = {(size, 0) for size in sizes[:6]}
-    middle, smallest = sizes[len(sizes) // 2], sizes[-1]
-    for size, shares in ((middle, (0.25, 0.5, 0.75, 1.0)), (smallest, (0.25, 0.5, 1.0))):
+    middle, small = sizes[len(sizes) // 2], sizes[-1]
+    for size, shares in ((middle, (0.25, 0.5, 0.75, 1.0)), (small, (0.25, 0.5, 1.0))):
         passes |= {(size, aligned(share * (max_context_tokens - 1 - size))) for share in shares}
     # What a pass costs grows with the cells of the attention matrix; a token costs about as
     # much as a thousand cells in models of any size that is served.

@@ -67,6 +67,7 @@ def _start(scheduler: Any, context: EngineContext) -> None:
         _log_model(report, gaps.gap_ms, planner.target_ms)
     trace.flush()
     status = EngineStatus(
+        fallbacks={} if report is not None else {"no fit": 1},
         target_ms=planner.target_ms,
         mean_relative_error=report.mean_relative_error if report is not None else None,
     )
@@ -108,7 +109,11 @@ def _profile(
             num_computed_tokens=one.num_computed_tokens,
             stage_ms=[compute_ms for _, compute_ms in one.stages],
         )
-    logger.info("profiled %d passes in %.1f s", len(passes), time.monotonic() - start_s)
+    logger.info(
+        "profiled %d passes, warm-up included, in %.1f s",
+        profiler.step_id,
+        time.monotonic() - start_s,
+    )
     return passes, profiler.step_id
 
 
@@ -139,7 +144,10 @@ def _log_model(report: FitReport, gap_ms: float, target_ms: float | None) -> Non
     )
     if report.at_bound:
         logger.info("coefficients at their bound of 0: %s", ", ".join(report.at_bound))
-    logger.info(
-        "target %s",
-        f"{target_ms:.2f} ms a step" if target_ms is not None else "none (fixed chunks)",
-    )
+    if target_ms is None:
+        logger.info("no target: fixed chunks, since smooth_factor is 0")
+    else:
+        logger.info(
+            'target %.2f ms a step to begin with; with target "auto" it follows what waits',
+            target_ms,
+        )
