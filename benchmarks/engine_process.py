@@ -13,7 +13,8 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.engine_run import TRACE_FILE_VARIABLE
+from cpp_chunk.engine.trace import TRACE_FILE_VARIABLE
+
 from benchmarks.workload import EngineSettings, Workload, WorkloadResult
 
 if TYPE_CHECKING:

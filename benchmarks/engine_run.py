@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cpp_chunk.engine.trace import TRACE_FILE_VARIABLE
+
 from benchmarks.workload import EngineSettings, Round, Workload, WorkloadResult
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 # A step's times reach the engine with later steps' replies: short prompts bring the last ones in.
 FLUSH = Workload("flush", (8,), repeats=3, warmups=0)
-TRACE_FILE_VARIABLE = "CPP_CHUNK_TRACE_FILE"
 
 
 class TraceReader:

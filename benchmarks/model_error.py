@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from cpp_chunk import FitRefused, LatencyModel, fit_latency_model
 
+from benchmarks.pipeline_view import step_errors
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -51,11 +53,7 @@ def summary(passes: Sequence[ProfilePass], steps: Sequence[Step]) -> dict[str, f
     profile = fit_latency_model(
         [([(p.num_tokens, p.num_computed_tokens)], max(p.stage_ms)) for p in passes]
     )
-    in_force = [
-        abs(step.predicted_ms / step.measured_ms - 1)
-        for step in steps
-        if step.predicted_ms is not None
-    ]
+    in_force = step_errors(steps)
     return {
         "num_steps": len(steps),
         "mean_from_profile": statistics.fmean(relative_errors(profile.model, samples)),

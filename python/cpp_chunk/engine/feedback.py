@@ -6,12 +6,15 @@ steps later: the workers are asked once in a while and nobody waits for their an
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cpp_chunk._core import Calibrator, FitRefused, FitReport, LatencyModel
 from cpp_chunk.log import init_logger
 from cpp_chunk.status import EngineStatus, write_status
+from cpp_chunk.worker.timer import RING_STEPS, STEP_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,38 +24,25 @@ if TYPE_CHECKING:
 
     from cpp_chunk.engine.gap import GapMeter
     from cpp_chunk.engine.planner import ChunkPlanner
-    from cpp_chunk.engine.stages import StageTimers, StageTimes
+    from cpp_chunk.engine.stages import StageTimers, StageTimes, StepOnStages
     from cpp_chunk.engine.trace import Trace
 
 logger = init_logger(__name__)
 
-STEP_ID = "cpp_chunk_step_id"
 _COLLECT_EVERY_STEPS = 16
 _REFIT_EVERY_SAMPLES = 16
 # Of steps that hold decodes alone, one in this many is noted: they are many and alike.
 _NOTE_DECODES_EVERY_STEPS = 16
-# A step whose times have not come in by then was lost (a worker's ring is as long).
-_MAX_NOTED_STEPS = 1024
 
 Chunks = list[tuple[int, int]]
-# stage -> (start_s, compute_ms)
-StepOnStages = dict[int, tuple[float, float]]
 
 
+@dataclass(slots=True)
 class _NotedStep:
-    __slots__ = ("chunks", "predicted_ms", "request_ids", "target_ms")
-
-    def __init__(
-        self,
-        request_ids: list[str],
-        chunks: Chunks,
-        target_ms: float | None,
-        predicted_ms: float | None,
-    ) -> None:
-        self.request_ids = request_ids
-        self.chunks = chunks
-        self.target_ms = target_ms
-        self.predicted_ms = predicted_ms
+    request_ids: list[str]
+    chunks: Chunks
+    target_ms: float | None
+    predicted_ms: float | None
 
     def continues(self, before: _NotedStep) -> bool:
         """Whether a prompt had a chunk in that step and has one in this: no pause between."""
@@ -121,9 +111,10 @@ class Feedback:
         predicted_ms = self._model.step_ms(chunks) if self._model is not None else None
         step = _NotedStep(list(tokens), chunks, self._planner.target_ms, predicted_ms)
         self._noted[self._step_id] = step
-        if len(self._noted) > _MAX_NOTED_STEPS:
+        # No worker's ring reaches further back: the times of an older step are lost.
+        if len(self._noted) > RING_STEPS:
             del self._noted[next(iter(self._noted))]
-        if logger.isEnabledFor(10):
+        if logger.isEnabledFor(logging.DEBUG):
             logger.debug(
                 "step %d: %s, target %s ms, predicted %s ms",
                 self._step_id,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from cpp_chunk.engine.feedback import STEP_ID
 from cpp_chunk.engine.planner import OneChunk
 from cpp_chunk.log import init_logger
+from cpp_chunk.worker.timer import STEP_ID
 
 if TYPE_CHECKING:
     from cpp_chunk.engine.stages import StageTimers, StageTimes

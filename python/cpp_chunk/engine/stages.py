@@ -6,8 +6,10 @@ from typing import Any
 
 from cpp_chunk.worker import first_step, timer
 
-# step_id -> for each stage (start_s, compute_ms); start_s on the machine's monotonic clock.
-StageTimes = dict[int, dict[int, tuple[float, float]]]
+# stage -> (start_s, compute_ms) of one step; start_s on the machine's monotonic clock.
+StepOnStages = dict[int, tuple[float, float]]
+# step_id -> its stages
+StageTimes = dict[int, StepOnStages]
 
 
 def _by_step(replies: list[timer.Reading]) -> StageTimes:

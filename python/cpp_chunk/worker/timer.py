@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = init_logger(__name__)
 
+# Set on a SchedulerOutput by the engine core, and travels with it to every stage.
+STEP_ID = "cpp_chunk_step_id"
 RING_STEPS = 1024
 _TIMER = "_cpp_chunk_step_timer"
 
@@ -162,7 +164,7 @@ class StepTimer:
 
         @functools.wraps(execute_model)
         def timed(scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
-            step_id = getattr(scheduler_output, "cpp_chunk_step_id", None)
+            step_id = getattr(scheduler_output, STEP_ID, None)
             if step_id is None or self._has_failed:
                 return execute_model(scheduler_output, *args, **kwargs)
             self._try(self._stopwatch.begin)
