@@ -10,12 +10,6 @@
 
 namespace cpp_chunk {
 
-/// \brief What is left of one prompt.
-struct PromptWork {
-  std::int64_t num_tokens = 0;           ///< still to compute
-  std::int64_t num_computed_tokens = 0;  ///< already computed
-};
-
 /// \brief The steps that a backlog was packed into.
 struct PackedSteps {
   double sum_ms = 0.0;  ///< of all steps, on one stage

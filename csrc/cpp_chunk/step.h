@@ -16,6 +16,12 @@ struct Chunk {
   std::int64_t num_computed_tokens = 0;  ///< tokens of the same request computed before (h)
 };
 
+/// \brief What is left of one prompt.
+struct PromptWork {
+  std::int64_t num_tokens = 0;           ///< still to compute
+  std::int64_t num_computed_tokens = 0;  ///< already computed
+};
+
 /// \brief A request's token counts that the core can work with.
 [[nodiscard]] constexpr bool is_valid(const Chunk& chunk) noexcept {
   return chunk.num_tokens >= 0 && chunk.num_tokens <= kMaxTokens &&
