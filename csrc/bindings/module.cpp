@@ -9,5 +9,7 @@ PYBIND11_MODULE(_core, module) {
   bindings::bind_target(module);
   bindings::bind_chunk_solver(module);
   bindings::bind_plan(module);
+  bindings::bind_layer_split(module);
+  bindings::bind_planner(module);
   bindings::bind_calibrator(module);
 }
