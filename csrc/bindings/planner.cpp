@@ -76,6 +76,11 @@ Raises InvalidArgument for bad counts.)")
           R"(The step now holds this chunk as well; one token counts as a decode.
 
 Raises InvalidArgument for bad counts.)")
+      .def("add_decodes", &ChunkPlanner::add_decodes, py::arg("num_decodes"),
+           py::arg("num_computed_tokens"),
+           R"(The step now holds this many decodes as well, with num_computed_tokens history in all.
+
+Raises InvalidArgument for bad counts.)")
       .def_property_readonly("target_ms", &ChunkPlanner::target_ms,
                              "Step time aimed at now, in ms, the constant included.")
       .def_property_readonly("step_ms", &ChunkPlanner::step_ms,
