@@ -8,16 +8,19 @@
 namespace py = pybind11;
 
 namespace cpp_chunk::bindings {
+namespace {
 
 // Named in full in the signature, so that a subclass can annotate its method with what it gets.
 class Pairs : public py::sequence {
   using sequence::sequence;
 };
 
+}  // namespace
 }  // namespace cpp_chunk::bindings
 
 template <>
 struct pybind11::detail::handle_type_name<cpp_chunk::bindings::Pairs> {
+  // NOLINTNEXTLINE(readability-identifier-naming): pybind11 asks for it
   static constexpr auto name = const_name("collections.abc.Sequence[tuple[int, int]]");
 };
 
