@@ -165,6 +165,10 @@ void ChunkPlanner::begin_step() {
 }
 
 void ChunkPlanner::measured(const StepFeatures& /*features*/, double /*latency_ms*/) {
+  step_left();
+}
+
+void ChunkPlanner::step_left() {
   close_step();
   if (!in_flight_ms_.empty()) {
     in_flight_ms_.pop_front();

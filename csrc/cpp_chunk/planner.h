@@ -50,9 +50,12 @@ class ChunkPlanner final : public ChunkPolicy {
                                           std::int64_t max_tokens) override;
   void add_chunk(const Chunk& chunk) override;
 
-  /// \brief The oldest step in flight has left the last stage: without this the pipeline never
-  /// counts as idle. The time itself teaches the planner nothing; calibration is the caller's.
+  /// \brief step_left; the time itself teaches the planner nothing: calibration is the caller's.
   void measured(const StepFeatures& features, double latency_ms) override;
+
+  /// \brief The oldest step in flight has left the last stage: without this the pipeline never
+  /// counts as idle.
+  void step_left();
 
   /// \brief add_chunk for many decodes at once: schedulers that serve have hundreds in a step.
   /// \param num_computed_tokens the sum of their histories
