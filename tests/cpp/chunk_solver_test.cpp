@@ -84,18 +84,18 @@ TEST(ChunkSolver, EverythingCounts) {
       limits(kFar));
   solver.begin_step(1e6);
   EXPECT_DOUBLE_EQ(solver.step_ms(), 11.0);
-  solver.add_chunk(4, 10);
+  solver.add_chunk({.num_tokens = 4, .num_computed_tokens = 10});
   EXPECT_DOUBLE_EQ(solver.step_ms(), 11.0 + 16.0 + 120.0 + 20.0 + 70.0);
-  solver.add_chunk(0, 10);
+  solver.add_chunk({.num_tokens = 0, .num_computed_tokens = 10});
   EXPECT_DOUBLE_EQ(solver.step_ms(), 11.0 + 16.0 + 120.0 + 20.0 + 70.0);
 }
 
 TEST(ChunkSolver, BudgetIsWhatTheStepLeaves) {
   ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 10.0}), limits(kFar));
   solver.begin_step(110.0);
-  solver.add_chunk(60, 0);
+  solver.add_chunk({.num_tokens = 60, .num_computed_tokens = 0});
   EXPECT_EQ(solver.chunk_tokens(1'000'000, 0, kFar), 40);
-  solver.add_chunk(40, 0);
+  solver.add_chunk({.num_tokens = 40, .num_computed_tokens = 0});
   EXPECT_EQ(solver.chunk_tokens(1'000'000, 0, kFar), 0);
 }
 
@@ -103,11 +103,11 @@ TEST(ChunkSolver, DecodesDoNotStarveThePrefill) {
   ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 10.0}), limits(1024, 512, 16));
   solver.begin_step(20.0);
   for (int i = 0; i < 200; ++i) {
-    solver.add_chunk(1, 1000);
+    solver.add_chunk({.num_tokens = 1, .num_computed_tokens = 1000});
   }
   // One alignment step, and not min_chunk_tokens: that is a floor for empty steps.
   EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 16);
-  solver.add_chunk(16, 0);
+  solver.add_chunk({.num_tokens = 16, .num_computed_tokens = 0});
   EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 0);
 }
 
@@ -125,7 +125,7 @@ TEST(ChunkSolver, AnEmptyStepAlwaysMoves) {
 TEST(ChunkSolver, AFullStepTakesNothingFromAnUnalignedHistory) {
   ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 1.0}), limits(64, 0, 16));
   solver.begin_step(10.0);
-  solver.add_chunk(20, 0);
+  solver.add_chunk({.num_tokens = 20, .num_computed_tokens = 0});
   EXPECT_EQ(solver.chunk_tokens(1000, 5, kFar), 0);
 }
 
@@ -159,14 +159,15 @@ TEST(ChunkSolver, SmoothFactor) {
   ChunkSolver half(model, limits(1000), 0.5, 100);
   half.begin_step(300.0);
   EXPECT_EQ(half.chunk_tokens(300'000, 0, kFar), 200);
-  half.add_chunk(2, 0);  // a step in use is filled by its budget
+  half.add_chunk(
+      {.num_tokens = 2, .num_computed_tokens = 0});  // a step in use is filled by its budget
   EXPECT_EQ(half.chunk_tokens(300'000, 0, kFar), 298);
 }
 
 TEST(ChunkSolver, AStepCanBeAimedAnew) {
   ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(kFar));
   solver.begin_step(50.0);
-  solver.add_chunk(30, 0);
+  solver.add_chunk({.num_tokens = 30, .num_computed_tokens = 0});
   EXPECT_EQ(solver.chunk_tokens(1'000'000, 0, kFar), 20);
   solver.set_target(100.0);
   EXPECT_EQ(solver.chunk_tokens(1'000'000, 0, kFar), 70);
@@ -211,8 +212,10 @@ TEST(ChunkSolver, RefusesBadCalls) {
   EXPECT_THROW((void)solver.chunk_tokens(1, 0, -1), InvalidArgument);
   EXPECT_THROW((void)solver.chunk_tokens(std::numeric_limits<std::int64_t>::max(), 0, 1),
                InvalidArgument);
-  EXPECT_THROW(solver.add_chunk(-1, 0), InvalidArgument);
-  EXPECT_THROW(solver.add_chunk(1, std::numeric_limits<std::int64_t>::min()), InvalidArgument);
+  EXPECT_THROW(solver.add_chunk({.num_tokens = -1, .num_computed_tokens = 0}), InvalidArgument);
+  EXPECT_THROW(solver.add_chunk({.num_tokens = 1,
+                                 .num_computed_tokens = std::numeric_limits<std::int64_t>::min()}),
+               InvalidArgument);
 }
 
 TEST(ChunkSolver, HugeCoefficientsHaveAnAnswer) {

@@ -23,7 +23,7 @@ const LatencyModel& kimi() {
 const ChunkLimits kLimits{.max_chunk_tokens = 32768, .min_chunk_tokens = 256, .alignment = 128};
 
 TEST(Plan, ChunksSumToThePromptAndAreAligned) {
-  const Plan plan = plan_chunks(kimi(), 131'000, 4, kLimits);
+  const Plan plan = plan_chunks(Stages(kimi(), 4), 131'000, kLimits);
   EXPECT_EQ(std::accumulate(plan.chunks.begin(), plan.chunks.end(), std::int64_t{0}), 131'000);
   for (std::size_t i = 0; i + 1 < plan.chunks.size(); ++i) {
     EXPECT_EQ(plan.chunks[i] % 128, 0);
@@ -33,7 +33,7 @@ TEST(Plan, ChunksSumToThePromptAndAreAligned) {
 }
 
 TEST(Plan, MakespanIsTheSumPlusTheLongestStepForEachFurtherStage) {
-  const Plan plan = plan_chunks(kimi(), 131'072, 4, kLimits);
+  const Plan plan = plan_chunks(Stages(kimi(), 4), 131'072, kLimits);
   double sum = 0.0;
   double longest = 0.0;
   std::int64_t done = 0;
@@ -49,12 +49,12 @@ TEST(Plan, MakespanIsTheSumPlusTheLongestStepForEachFurtherStage) {
 }
 
 TEST(Plan, StartsAtAPrefixHit) {
-  const Plan plan = plan_chunks(kimi(), 131'072, 4, kLimits, 65'536);
+  const Plan plan = plan_chunks(Stages(kimi(), 4), 131'072, kLimits, 65'536);
   EXPECT_EQ(std::accumulate(plan.chunks.begin(), plan.chunks.end(), std::int64_t{0}), 65'536);
 }
 
 TEST(Plan, TenMillionTokens) {
-  const Plan plan = plan_chunks(kimi(), 10'000'000, 16, kLimits);
+  const Plan plan = plan_chunks(Stages(kimi(), 16), 10'000'000, kLimits);
   EXPECT_EQ(std::accumulate(plan.chunks.begin(), plan.chunks.end(), std::int64_t{0}), 10'000'000);
 }
 
@@ -62,16 +62,16 @@ TEST(Plan, FallsBackOnAFixedSizeWhereNoEqualTimesExist) {
   // Two steps, the second always the longer one: a smaller first chunk would be best.
   const LatencyModel model({.linear = 1.9e-4, .context = 2.2e-4, .constant = 0.23});
   const ChunkLimits limits{.max_chunk_tokens = 32768, .min_chunk_tokens = 128, .alignment = 128};
-  const Plan plan = plan_chunks(model, 45'381, 16, limits);
+  const Plan plan = plan_chunks(Stages(model, 16), 45'381, limits);
   EXPECT_EQ(plan.chunks.front(), 24576);
 }
 
 TEST(Plan, RefusesBadArguments) {
-  EXPECT_THROW((void)plan_chunks(kimi(), 0, 4, kLimits), InvalidArgument);
-  EXPECT_THROW((void)plan_chunks(kimi(), -1, 4, kLimits), InvalidArgument);
-  EXPECT_THROW((void)plan_chunks(kimi(), 100, 4, kLimits, 100), InvalidArgument);
-  EXPECT_THROW((void)plan_chunks(kimi(), 100, 4, kLimits, -1), InvalidArgument);
-  EXPECT_THROW((void)plan_chunks(kimi(), 100, 0, kLimits), InvalidArgument);
+  EXPECT_THROW((void)plan_chunks(Stages(kimi(), 4), 0, kLimits), InvalidArgument);
+  EXPECT_THROW((void)plan_chunks(Stages(kimi(), 4), -1, kLimits), InvalidArgument);
+  EXPECT_THROW((void)plan_chunks(Stages(kimi(), 4), 100, kLimits, 100), InvalidArgument);
+  EXPECT_THROW((void)plan_chunks(Stages(kimi(), 4), 100, kLimits, -1), InvalidArgument);
+  EXPECT_THROW((void)plan_chunks(Stages(kimi(), 0), 100, kLimits), InvalidArgument);
 }
 
 }  // namespace
