@@ -37,6 +37,9 @@ void ChunkPlanner::set_stages(const Stages& stages, std::optional<double> target
     throw InvalidArgument("set_stages needs " + std::to_string(stages_.size()) + " stages, got " +
                           std::to_string(stages.size()));
   }
+  if (target_ms && !(*target_ms >= 0.0)) {
+    throw InvalidArgument("target_ms must be >= 0, got " + shown(*target_ms));
+  }
   stages_ = stages;
   solver_.set_model(stages_[slowest_stage_]);
   settings_.target_ms = target_ms;
@@ -97,13 +100,14 @@ void ChunkPlanner::aim(const StepTargets& targets, std::size_t step_index, doubl
 void ChunkPlanner::begin_step() {
   if (is_in_step_ && has_prefill_) {
     ++step_index_;
-    committed_ms_ -= solver_.model().chunks_ms(solver_.features());
+    committed_ms_ -= prefill_ms_;
   }
   if (is_in_step_) {
     decodes_before_ = decodes_;
   }
   is_in_step_ = true;
   has_prefill_ = false;
+  prefill_ms_ = 0.0;
   decodes_ = {};
   solver_.begin_step(targets_.at(step_index_), targets_.rest());
 }
@@ -118,6 +122,9 @@ void ChunkPlanner::add_chunk(const Chunk& chunk) {
     decodes_.add(chunk);
   } else {
     has_prefill_ = has_prefill_ || chunk.num_tokens > 1;
+    prefill_ms_ += uncut_work_ms(
+        solver_.model().coefficients(),
+        {.num_tokens = chunk.num_tokens, .num_computed_tokens = chunk.num_computed_tokens});
   }
 }
 

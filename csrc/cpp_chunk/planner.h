@@ -18,7 +18,7 @@ struct PlannerSettings {
   /// In [0, 1]: how far the first chunk of a step moves from max_chunk_tokens to the solved one.
   double smooth_factor = 1.0;
   /// A step time to aim at whatever waits; by default the best one for the backlog.
-  std::optional<double> target_ms;
+  std::optional<double> target_ms = std::nullopt;
 };
 
 /// \brief Chunks of the step times that suit the backlog: the policy that serves.
@@ -63,6 +63,7 @@ class ChunkPlanner final : public ChunkPolicy {
   std::size_t step_index_ = 0;  ///< into the row of targets
   bool is_in_step_ = false;
   bool has_prefill_ = false;     ///< the step under way holds one
+  double prefill_ms_ = 0.0;      ///< work of the step under way, in the terms of committed_ms_
   double committed_ms_ = 0.0;    ///< work that the target was set for and that is still to do
   double considered_ms_ = 0.0;   ///< work of the backlog that the target was last weighed for
   StepFeatures decodes_;         ///< of the step under way
