@@ -109,6 +109,24 @@ TEST(BestTarget, AlwaysFinite) {
   }
 }
 
+TEST(SlowestStage, IsTheOneThatTakesLongest) {
+  const LatencyModel model({.linear = 0.01, .constant = 10.0});
+  const PromptWork prompt{.num_tokens = 1000};
+  EXPECT_EQ(slowest_stage(Stages(model, 3), std::span(&prompt, 1)), 0U);
+  EXPECT_EQ(slowest_stage(Stages({model, model.scaled(1.1), model}), std::span(&prompt, 1)), 1U);
+  EXPECT_THROW((void)slowest_stage(Stages(model, 3), {}), InvalidArgument);
+}
+
+TEST(MakespanBound, OfEqualStagesIsTheClosedForm) {
+  // (sqrt(W) + sqrt((S-1)*c))^2 with W = 1000 ms, c = 10 ms, S = 5
+  const LatencyModel model({.linear = 0.01, .constant = 10.0});
+  const std::vector<PromptWork> halves(2, PromptWork{.num_tokens = 50'000});
+  EXPECT_NEAR(makespan_bound_ms(Stages(model, 5), halves),
+              std::pow(std::sqrt(1000.0) + std::sqrt(40.0), 2.0), 1e-2);
+  EXPECT_NEAR(makespan_bound_ms(Stages(model, 1), halves), 1010.0, 1e-9);
+  EXPECT_THROW((void)makespan_bound_ms(Stages(model, 5), {}), InvalidArgument);
+}
+
 TEST(BaseTarget, PublishedRule) {
   const LatencyModel model(
       {.quadratic = 2.0, .cross = 3.0, .linear = 5.0, .context = 7.0, .constant = 11.0});
