@@ -1,0 +1,88 @@
+"""Measured chunks from a CSV file, for the fit."""
+
+from __future__ import annotations
+
+import csv
+import math
+from itertools import count, takewhile
+from typing import TYPE_CHECKING
+
+from cpp_chunk.cli.errors import CommandError, wrong_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# One chunk alone in its step, as (num_tokens, num_computed_tokens), and the stage's time in ms.
+Sample = tuple[list[tuple[int, int]], float]
+
+_COLUMNS = "num_tokens, num_computed_tokens, stage0_ms and, if there are more stages, stage1_ms ..."
+
+
+def read_points(path: Path, where: Mapping[str, str]) -> list[list[Sample]]:
+    """Reads the samples of each stage.
+
+    Args:
+        path: CSV with the columns num_tokens, num_computed_tokens, stage0_ms, stage1_ms and so
+            on; others are passed over.
+        where: only rows with these values in these columns are taken.
+
+    Raises:
+        CommandError: the file cannot be read, lacks a column, or holds a wrong value.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            header = list(reader.fieldnames or ())
+            rows = [(reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise wrong_value(
+            "--points", str(path), f"a file that can be read ({error.strerror})"
+        ) from None
+    except (UnicodeDecodeError, csv.Error):
+        raise wrong_value("--points", str(path), "a CSV file") from None
+    names = (f"stage{stage}_ms" for stage in count())
+    stages = list(takewhile(lambda name: name in header, names))
+    if not stages or not {"num_tokens", "num_computed_tokens"} <= set(header):
+        raise CommandError(f"--points {path} has the columns {header}: needed are {_COLUMNS}.")
+    for column in where:
+        if column not in header:
+            raise wrong_value("--where", column, f"a column of {path}: {', '.join(header)}")
+    chosen = [
+        (number, row)
+        for number, row in rows
+        if all(row[column] == value for column, value in where.items())
+    ]
+    if not chosen:
+        raise CommandError(f"--points {path} has no row that --where leaves: allowed is one or more.")
+    samples: list[list[Sample]] = [[] for _ in stages]
+    for number, row in chosen:
+        place = f"--points {path} line {number}"
+        chunk = (
+            _tokens(f"{place}: num_tokens", row["num_tokens"], minimum=1),
+            _tokens(f"{place}: num_computed_tokens", row["num_computed_tokens"], minimum=0),
+        )
+        for stage, name in enumerate(stages):
+            samples[stage].append(([chunk], _positive_ms(f"{place}: {name}", row[name])))
+    return samples
+
+
+def _tokens(place: str, text: str | None, minimum: int) -> int:
+    # Spreadsheets write whole numbers with a point.
+    try:
+        number = float(text or "")
+    except ValueError:
+        number = math.nan
+    if not number.is_integer() or number < minimum:
+        raise wrong_value(place, text, f"a whole number of tokens from {minimum}")
+    return int(number)
+
+
+def _positive_ms(place: str, text: str | None) -> float:
+    try:
+        number = float(text or "")
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise wrong_value(place, text, "a finite number of milliseconds above 0")
+    return number
