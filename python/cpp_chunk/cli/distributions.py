@@ -22,12 +22,18 @@ class Lengths(Protocol):
     def draw(self, generator: random.Random) -> int:
         """One length in tokens."""
 
+    def __str__(self) -> str:
+        """As it is written on the command line."""
+
 
 @dataclass(frozen=True)
 class Constant:
     """Always the same."""
 
     tokens: int
+
+    def __str__(self) -> str:
+        return f"{self.tokens}"
 
     def draw(self, generator: random.Random) -> int:
         """The one length there is."""
@@ -41,6 +47,9 @@ class Uniform:
     low: int
     high: int
 
+    def __str__(self) -> str:
+        return f"uniform:{self.low}-{self.high}"
+
     def draw(self, generator: random.Random) -> int:
         """One length in tokens."""
         return generator.randint(self.low, self.high)
@@ -53,10 +62,13 @@ class Normal:
     `mean` and `std` are those before the cut.
     """
 
-    mean: float
-    std: float
+    mean: int
+    std: int
     min_tokens: int
     max_tokens: int
+
+    def __str__(self) -> str:
+        return f"normal:{_parameters(self)}"
 
     def draw(self, generator: random.Random) -> int:
         """One length in tokens."""
@@ -68,10 +80,13 @@ class Normal:
 class LogNormal:
     """A log-normal distribution, cut off as the normal one; `mean` and `std` are of the tokens."""
 
-    mean: float
-    std: float
+    mean: int
+    std: int
     min_tokens: int
     max_tokens: int
+
+    def __str__(self) -> str:
+        return f"lognormal:{_parameters(self)}"
 
     def draw(self, generator: random.Random) -> int:
         """One length in tokens."""
@@ -84,6 +99,11 @@ class LogNormal:
             math.log(self.max_tokens),
         )
         return _within(math.exp(exponent), self.min_tokens, self.max_tokens)
+
+
+def _parameters(bell: Normal | LogNormal) -> str:
+    text = f"mean={bell.mean},std={bell.std},min={bell.min_tokens}"
+    return text if bell.max_tokens == MAX_TOKENS else f"{text},max={bell.max_tokens}"
 
 
 def _truncated_normal(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cpp_chunk._core import FitRefused, FitReport, LatencyModel, fit_latency_model
-from cpp_chunk.cli.errors import CommandError, wrong_value
+from cpp_chunk.cli.errors import CommandError, unreadable, unwritable, wrong_value
 from cpp_chunk.cli.points_file import read_points
 from cpp_chunk.cli.values import Kind
-from cpp_chunk.profile_file import PipelineProfile, ProfileError, read_profile
+from cpp_chunk.profile_file import PipelineProfile, ProfileError, read_profile, write_profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +46,22 @@ class Pipeline:
     def to_profile(self) -> PipelineProfile:
         """The same as a profile file holds it."""
         return PipelineProfile.of(self.stages, self.gap_ms)
+
+    def to_json(self) -> dict[str, Any]:
+        """What the results of a command begin with."""
+        result: dict[str, Any] = self.to_profile().model_dump(include={"stages", "gap_ms"})
+        if self.fits:
+            result["fits"] = [
+                {
+                    "num_points": fit.num_points,
+                    "num_outliers": fit.num_outliers,
+                    "mean_relative_error": fit.mean_relative_error,
+                    "p95_relative_error": fit.p95_relative_error,
+                    "condition_number": fit.condition_number,
+                }
+                for fit in self.fits
+            ]
+        return result
 
 
 def _read_coefficients(text: str) -> LatencyModel:
@@ -103,9 +119,7 @@ def load_pipeline(
         except ProfileError as error:
             raise CommandError(f"--profile {error}") from None
         except OSError as error:
-            raise wrong_value(
-                "--profile", str(profile), f"a file that can be read ({error.strerror})"
-            ) from None
+            raise unreadable("--profile", profile, error) from None
         models, source_gap_ms = read.to_models(), read.gap_ms
     elif coefficients:
         models = list(coefficients)
@@ -118,6 +132,18 @@ def load_pipeline(
         source_gap_ms if gap_ms is None else gap_ms,
         fits,
     )
+
+
+def save_pipeline(path: Path, pipeline: Pipeline) -> None:
+    """Writes the stages to a profile file.
+
+    Raises:
+        CommandError: the file cannot be written.
+    """
+    try:
+        write_profile(path, pipeline.to_profile())
+    except OSError as error:
+        raise unwritable("--save-profile", path, error) from None
 
 
 def _one_a_stage(

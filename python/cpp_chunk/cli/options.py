@@ -10,7 +10,6 @@ from cpp_chunk.cli.distributions import LENGTHS, Lengths
 from cpp_chunk.cli.latency_source import COEFFICIENTS
 from cpp_chunk.cli.values import (
     MAX_STAGES,
-    MAX_TOKENS,
     MILLISECONDS,
     POSITIVE_MILLISECONDS,
     Kind,
@@ -21,6 +20,7 @@ from cpp_chunk.cli.values import (
 
 MODEL = "Latency model (one of three sources)"
 PIPELINE = "Pipeline and limits"
+WORKLOAD = "Workload"
 OUTPUT = "Output"
 
 # Largest chunk where nobody gives a cap: the largest of the fixed sizes that are compared.
@@ -174,7 +174,7 @@ Seed = Annotated[
         kind=whole_from(0, 2**63 - 1),
         help="Of everything that is drawn: the same seed, the same numbers.",
         metavar="NUMBER",
-        panel="Workload",
+        panel=WORKLOAD,
     ),
 ]
 Json = Annotated[
@@ -183,40 +183,15 @@ Json = Annotated[
 ]
 
 
-def prompt_tokens_option() -> object:
-    """--prompt-tokens, which `plan` needs and `simulate` may do without."""
-    return option(
+PromptTokens = Annotated[
+    Lengths | None,
+    option(
         "--prompt-tokens",
         kind=LENGTHS,
         help="Length of the prompts: 131072, 128k, uniform:4096-65536, "
         "normal:mean=32k,std=32k,min=4k,max=64k, lognormal:mean=8k,std=16k.",
         metavar="TOKENS|DISTRIBUTION",
-        panel="Workload",
+        panel=WORKLOAD,
         show_default=False,
-    )
-
-
-PromptTokens = Annotated[Lengths | None, prompt_tokens_option()]
-
-__all__ = [
-    "DEFAULT_BLOCK_TOKENS",
-    "DEFAULT_MAX_TOKENS",
-    "MAX_TOKENS",
-    "OUTPUT",
-    "PIPELINE",
-    "BlockSize",
-    "Coefficients",
-    "GapMs",
-    "Json",
-    "MaxNumBatchedTokens",
-    "MaxStepMs",
-    "MinChunk",
-    "MultipleOf",
-    "PipelineParallelSize",
-    "Points",
-    "Profile",
-    "PromptTokens",
-    "SaveProfile",
-    "Seed",
-    "Where",
+    ),
 ]

@@ -7,7 +7,7 @@ import math
 from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
-from cpp_chunk.cli.errors import CommandError, wrong_value
+from cpp_chunk.cli.errors import CommandError, unreadable, wrong_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,9 +36,7 @@ def read_points(path: Path, where: Mapping[str, str]) -> list[list[Sample]]:
             header = list(reader.fieldnames or ())
             rows = [(reader.line_num, row) for row in reader]
     except OSError as error:
-        raise wrong_value(
-            "--points", str(path), f"a file that can be read ({error.strerror})"
-        ) from None
+        raise unreadable("--points", path, error) from None
     except (UnicodeDecodeError, csv.Error):
         raise wrong_value("--points", str(path), "a CSV file") from None
     names = (f"stage{stage}_ms" for stage in count())
@@ -54,7 +52,9 @@ def read_points(path: Path, where: Mapping[str, str]) -> list[list[Sample]]:
         if all(row[column] == value for column, value in where.items())
     ]
     if not chosen:
-        raise CommandError(f"--points {path} has no row that --where leaves: allowed is one or more.")
+        raise CommandError(
+            f"--points {path} has no row that --where leaves: allowed is one or more."
+        )
     samples: list[list[Sample]] = [[] for _ in stages]
     for number, row in chosen:
         place = f"--points {path} line {number}"
