@@ -4,18 +4,33 @@ import collections.abc
 import typing
 
 __all__: list[str] = [
+    "AtomPolicy",
     "Calibrator",
+    "ChunkPolicy",
     "ChunkSolver",
+    "Distribution",
     "Error",
     "FitRefused",
     "FitReport",
+    "FixedPolicy",
     "InvalidArgument",
     "LatencyModel",
     "Plan",
+    "RequestTimes",
+    "SglangPolicy",
+    "SimulatedPipeline",
+    "SimulatedRequest",
+    "SimulatedStep",
+    "SimulationResult",
+    "StepFeatures",
+    "TerapipePolicy",
+    "VllmAscendPolicy",
     "base_target_ms",
     "best_target_ms",
     "fit_latency_model",
     "plan_chunks",
+    "simulate",
+    "terapipe_plan",
 ]
 
 class Error(Exception):
@@ -241,6 +256,325 @@ class Calibrator:
     def num_rejected(self) -> int:
         """Unusable samples dropped so far."""
 
+class StepFeatures:
+    """What the latency of a step depends on, summed over its chunks."""
+    @property
+    def context_sum(self) -> float:
+        """sum(num_computed_tokens)."""
+    @property
+    def cross_sum(self) -> float:
+        """sum(num_tokens * num_computed_tokens), in tokens^2."""
+    @property
+    def half_square_sum(self) -> float:
+        """sum(num_tokens^2 / 2), in tokens^2."""
+    @property
+    def token_sum(self) -> float:
+        """sum(num_tokens)."""
+
+class ChunkPolicy:
+    """Who decides how many tokens each prefill gets in a step.
+
+    To be subclassed; __init__ must call super().__init__(). A scheduler calls, in this order:
+    set_backlog when prompts have joined or left since the last step; begin_step; then, first come
+    first served, chunk_tokens followed by add_chunk for every prefill, and add_chunk alone for every
+    decode; and measured once the step's time is known. All but measured must be there.
+    """
+    def __init__(self) -> None: ...
+    def add_chunk(
+        self,
+        num_tokens: typing.SupportsInt | typing.SupportsIndex,
+        num_computed_tokens: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """The step now holds this chunk as well, whoever chose it; one token is a decode."""
+    def begin_step(self) -> None:
+        """A new, empty step."""
+    def chunk_tokens(
+        self,
+        remaining_tokens: typing.SupportsInt | typing.SupportsIndex,
+        num_computed_tokens: typing.SupportsInt | typing.SupportsIndex,
+        max_tokens: typing.SupportsInt | typing.SupportsIndex,
+    ) -> int:
+        """The chunk of a prompt in the step as it stands; commits nothing.
+
+        max_tokens: what the engine still admits to the step. In [0, min(remaining_tokens, max_tokens)];
+        0 leaves the prompt to a later step.
+        """
+    def measured(
+        self, features: StepFeatures, latency_ms: typing.SupportsFloat | typing.SupportsIndex
+    ) -> None:
+        """How long a step took on its slowest stage, for policies that learn while serving."""
+    def set_backlog(
+        self,
+        prompts: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+            ]
+        ],
+        num_under_way: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """What waits or is part-way before the next step.
+
+        prompts: [(remaining_tokens, num_computed_tokens), ...], those under way first, then those that
+        wait, first come first; num_under_way: how many of them, from the front, have chunks in earlier
+        steps.
+        """
+
+class FixedPolicy(ChunkPolicy):
+    """Chunks of one size: what vLLM does with max_num_batched_tokens set to it.
+
+    A step's tokens, decodes included, share the size, first come first served.
+    """
+    def __init__(self, chunk_tokens: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """Make the policy. Raises InvalidArgument unless chunk_tokens is in [1, 10^12]."""
+
+class SglangPolicy(ChunkPolicy):
+    """SGLang's dynamic chunking.
+
+    The first prefill of a step takes x with f(h + x) - f(h) = f(base) - f(0), f fitted to prefills
+    without history; smoothed, at least a quarter of the base, rounded down to max(page, 64). The
+    step's other prefills share what it leaves. Source: SGLang's documentation, "Pipeline Parallelism
+    for Long Context", and its pull requests 15372, 16140, 23621 and 37674.
+    """
+    def __init__(
+        self,
+        model: LatencyModel,
+        base_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        smooth_factor: typing.SupportsFloat | typing.SupportsIndex = 0.75,
+        page_tokens: typing.SupportsInt | typing.SupportsIndex = 64,
+    ) -> None:
+        """Make the policy for one stage's model and the engine's chunked_prefill_size.
+
+        smooth_factor in [0, 1]: 0 is fixed chunks, 1 the solved ones. Raises InvalidArgument.
+        """
+
+class VllmAscendPolicy(ChunkPolicy):
+    """vllm-ascend's profiling-based dynamic chunks, both phases.
+
+    At first SGLang's rule; from 5 measured steps on, up to 30, a*C(C+H) + b*(C+H) + c fitted to them.
+    The mean time of the first three steps without history overwrites the target. The target's budget
+    runs down over a step's prefills; each is smoothed, at least min_chunk_tokens, and rounded up to
+    max(block, 64). Source: vllm-ascend's design document "Dynamic Chunked Pipeline Parallel" and its
+    pull requests 7896, 8769 and 10035.
+    """
+    def __init__(
+        self,
+        model: LatencyModel,
+        base_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        smooth_factor: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        min_chunk_tokens: typing.SupportsInt | typing.SupportsIndex = 4096,
+        block_tokens: typing.SupportsInt | typing.SupportsIndex = 128,
+    ) -> None:
+        """Make the policy for one stage's model and the engine's max_num_batched_tokens.
+
+        Raises InvalidArgument unless smooth_factor is in [0, 1] and the counts are in [0, 10^12].
+        """
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the second phase has begun."""
+    @property
+    def target_ms(self) -> float:
+        """Step time aimed at, in ms."""
+
+class AtomPolicy(ChunkPolicy):
+    """ATOM's dynamic chunks.
+
+    x solves t(L, x) = t(0, base) with t = c + gamma*L + b*x + a*(2*L*x + x^2); smoothed, not so small
+    that c + gamma*L is more than max_overhead_share of its time, nor below min_chunk_tokens, at most
+    the base, rounded down to max(block, 64). Only for a prompt that has been alone for
+    num_recent_steps; otherwise steps hold base_chunk_tokens. Source: ROCm/ATOM pull request 2007.
+    """
+    def __init__(
+        self,
+        model: LatencyModel,
+        base_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        smooth_factor: typing.SupportsFloat | typing.SupportsIndex = 0.75,
+        min_chunk_tokens: typing.SupportsInt | typing.SupportsIndex = 4096,
+        block_tokens: typing.SupportsInt | typing.SupportsIndex = 64,
+        max_overhead_share: typing.SupportsFloat | typing.SupportsIndex = 0.2,
+        num_recent_steps: typing.SupportsInt | typing.SupportsIndex = 4,
+    ) -> None:
+        """Make the policy for one stage's model and the engine's max_num_batched_tokens.
+
+        smooth_factor in [0, 1]; max_overhead_share in [0, 1], 1 for no such floor. Raises
+        InvalidArgument.
+        """
+
+class TerapipePolicy(ChunkPolicy):
+    """Follows terapipe_plan, made for each prompt as if it were alone.
+
+    A planned chunk that does not fit beside another prompt's waits for the next step. Equal prompts
+    share a plan; other lengths cost a plan each, which takes milliseconds to seconds.
+    """
+    def __init__(
+        self,
+        stages: collections.abc.Sequence[LatencyModel],
+        *,
+        max_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
+        granule_tokens: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """Make the policy for equal stages, one model each.
+
+        Raises InvalidArgument, while serving too, where terapipe_plan refuses.
+        """
+
+class SimulatedRequest:
+    """One request of a simulated workload."""
+    def __init__(
+        self,
+        prompt_tokens: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        arrival_ms: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        output_tokens: typing.SupportsInt | typing.SupportsIndex = 1,
+        cached_tokens: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None:
+        """Describe a request; simulate checks it.
+
+        prompt_tokens and output_tokens (the first of which comes from the prefill): >= 1; arrival_ms:
+        >= 0; cached_tokens: prefix that the cache holds, of which at least one token is computed anew.
+        """
+    @property
+    def arrival_ms(self) -> float:
+        """When it is sent."""
+    @property
+    def cached_tokens(self) -> int:
+        """Prefix of the prompt that the cache holds."""
+    @property
+    def output_tokens(self) -> int:
+        """Tokens it gets."""
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt."""
+
+class SimulatedPipeline:
+    """An engine with pipeline parallelism, as the simulator sees it."""
+    def __init__(
+        self,
+        stages: collections.abc.Sequence[LatencyModel],
+        *,
+        max_num_batched_tokens: typing.SupportsInt | typing.SupportsIndex,
+        max_num_seqs: typing.SupportsInt | typing.SupportsIndex = 256,
+        gap_ms: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        transfer_ms: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        transfer_ms_per_token: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        transfer_overlaps: bool = True,
+        max_in_flight: typing.SupportsInt | typing.SupportsIndex | None = None,
+        max_concurrency: typing.SupportsInt | typing.SupportsIndex | None = None,
+    ) -> None:
+        """Describe a pipeline.
+
+        stages: one LatencyModel a stage, in order; max_num_batched_tokens: tokens that a step may hold;
+        max_num_seqs: requests under way at once; gap_ms: the engine's cost of every step on every stage.
+        A step takes transfer_ms + transfer_ms_per_token * tokens from one stage to the next; a link
+        carries one at a time, and unless transfer_overlaps the sender stays occupied meanwhile.
+        max_in_flight: steps scheduled that have not left the last stage, by default as many as stages.
+        max_concurrency: for a closed loop, requests inside at once; the next enters when its arrival time
+        has come and a place is free. By default all enter when they arrive.
+        Raises InvalidArgument for an empty list, counts outside of [1, 10^12], or times that are not finite
+        and >= 0.
+        """
+    @property
+    def gap_ms(self) -> float:
+        """The engine's cost of every step on every stage."""
+    @property
+    def max_concurrency(self) -> int | None:
+        """Requests inside at once, or None."""
+    @property
+    def max_in_flight(self) -> int:
+        """Steps scheduled that have not left the last stage."""
+    @property
+    def max_num_batched_tokens(self) -> int:
+        """Tokens that a step may hold."""
+    @property
+    def max_num_seqs(self) -> int:
+        """Requests under way at once."""
+    @property
+    def stages(self) -> list[LatencyModel]:
+        """One LatencyModel a stage."""
+    @property
+    def transfer_ms(self) -> float:
+        """From one stage to the next, for every step."""
+    @property
+    def transfer_ms_per_token(self) -> float:
+        """From one stage to the next, for every token."""
+    @property
+    def transfer_overlaps(self) -> bool:
+        """Whether a stage is free while it sends."""
+
+class Distribution:
+    """Times in brief, in ms; all 0 without any."""
+    @property
+    def count(self) -> int:
+        """How many."""
+    @property
+    def max(self) -> float:
+        """Largest."""
+    @property
+    def mean(self) -> float:
+        """Mean."""
+    @property
+    def p50(self) -> float:
+        """Median, between the two nearest values."""
+    @property
+    def p90(self) -> float:
+        """90th percentile."""
+    @property
+    def p99(self) -> float:
+        """99th percentile."""
+
+class RequestTimes:
+    """When a request came and what it got, in ms from the start."""
+    @property
+    def arrival_ms(self) -> float:
+        """When it entered: in a closed loop, when a place was free for it."""
+    @property
+    def end_ms(self) -> float:
+        """When its last token came."""
+    @property
+    def first_token_ms(self) -> float:
+        """When the step with its last prefill chunk left the last stage."""
+
+class SimulatedStep:
+    """One step, for the trace."""
+    @property
+    def chunks(self) -> list[tuple[int, int, int]]:
+        """[(request_index, num_tokens, num_computed_tokens), ...]."""
+    @property
+    def stage_spans_ms(self) -> list[tuple[float, float]]:
+        """[(start_ms, end_ms), ...], one a stage, the gap included."""
+
+class SimulationResult:
+    """What came of a simulated workload."""
+    @property
+    def bubble_share(self) -> list[float]:
+        """Of each stage, 1 - busy / (last end - first start)."""
+    @property
+    def inter_token_ms(self) -> Distribution:
+        """Distribution of the time to each token after a request's first."""
+    @property
+    def makespan_ms(self) -> float:
+        """From the first arrival to the last token."""
+    @property
+    def num_steps(self) -> int:
+        """Steps taken."""
+    @property
+    def output_tokens_per_s(self) -> float:
+        """Output tokens a second."""
+    @property
+    def prompt_tokens_per_s(self) -> float:
+        """Prompt tokens computed a second; prefix hits are left out."""
+    @property
+    def requests(self) -> list[RequestTimes]:
+        """RequestTimes in the order the requests were given."""
+    @property
+    def steps(self) -> list[SimulatedStep]:
+        """SimulatedSteps, if recorded."""
+    @property
+    def ttft_ms(self) -> Distribution:
+        """Distribution of first_token_ms - arrival_ms, one value a request."""
+
 def base_target_ms(
     model: LatencyModel, base_chunk_tokens: typing.SupportsInt | typing.SupportsIndex
 ) -> float:
@@ -306,4 +640,37 @@ def plan_chunks(
     prompt_tokens: the whole prompt, of which num_computed_tokens are already computed; the chunks
     sum to the difference. Times in ms. Raises InvalidArgument unless 0 <= num_computed_tokens <
     prompt_tokens <= 10^12 and the limits agree with each other.
+    """
+
+def simulate(
+    pipeline: SimulatedPipeline,
+    requests: collections.abc.Sequence[SimulatedRequest],
+    policy: ChunkPolicy,
+    *,
+    record_steps: bool = False,
+) -> SimulationResult:
+    """Run a workload through a pipeline whose chunks a policy sizes.
+
+    Event-driven, as vLLM with pipeline parallelism: first come first served, requests under way
+    before waiting ones; a decode waits for the token before it, prefill chunks follow each other.
+    requests: in any order, served by arrival. policy: any ChunkPolicy; not to be used elsewhere
+    meanwhile. record_steps: list every step in the result.
+    Raises InvalidArgument for bad requests, for a policy whose chunk is out of its range or that
+    gives nothing while nothing is in flight, and for more than 10^8 steps.
+    """
+
+def terapipe_plan(
+    stages: collections.abc.Sequence[LatencyModel],
+    prompt_tokens: typing.SupportsInt | typing.SupportsIndex,
+    *,
+    max_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
+    granule_tokens: typing.SupportsInt | typing.SupportsIndex,
+    num_computed_tokens: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> Plan:
+    """The best plan there is for one prompt alone in a pipeline of equal stages.
+
+    TeraPipe's dynamic programme (arXiv 2102.07988): the least sum(t) + (S-1) * max(t) over all cuts
+    at multiples of granule_tokens, exact to 1e-9. stages: one model a stage. The plan's target_ms is
+    its longest step. Raises InvalidArgument for unequal stages, bad counts, or a granule so fine that
+    cuts times chunk lengths exceed 2^24.
     """

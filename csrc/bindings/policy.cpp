@@ -1,0 +1,162 @@
+#include "cpp_chunk/policy.h"
+
+#include <optional>
+#include <string>
+
+#include "bindings/bindings.h"
+#include "cpp_chunk/error.h"
+
+namespace py = pybind11;
+
+namespace cpp_chunk::bindings {
+namespace {
+
+// A policy written in Python. The simulator calls it without the GIL, so every call takes it.
+class PythonPolicy final : public ChunkPolicy {
+ public:
+  void set_backlog(std::span<const PromptWork> prompts, std::size_t num_under_way) override {
+    const py::gil_scoped_acquire gil;
+    const py::function method = required("set_backlog");
+    py::list pairs(prompts.size());
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      pairs[i] = py::make_tuple(prompts[i].num_tokens, prompts[i].num_computed_tokens);
+    }
+    method(pairs, num_under_way);
+  }
+
+  void begin_step() override {
+    const py::gil_scoped_acquire gil;
+    required("begin_step")();
+  }
+
+  std::int64_t chunk_tokens(const PromptWork& prompt, std::int64_t max_tokens) override {
+    const py::gil_scoped_acquire gil;
+    const py::object answer =
+        required("chunk_tokens")(prompt.num_tokens, prompt.num_computed_tokens, max_tokens);
+    try {
+      return answer.cast<std::int64_t>();
+    } catch (const py::cast_error&) {
+      throw InvalidArgument("the policy's chunk_tokens must return an int of 64 bits, got " +
+                            std::string(py::repr(answer)));
+    }
+  }
+
+  void add_chunk(const Chunk& chunk) override {
+    const py::gil_scoped_acquire gil;
+    required("add_chunk")(chunk.num_tokens, chunk.num_computed_tokens);
+  }
+
+  void measured(const StepFeatures& features, double latency_ms) override {
+    const py::gil_scoped_acquire gil;
+    const py::function method = overridden("measured");
+    if (method) {
+      method(features, latency_ms);
+    }
+  }
+
+ private:
+  [[nodiscard]] py::function overridden(const char* name) const {
+    return py::get_override(static_cast<const ChunkPolicy*>(this), name);
+  }
+
+  [[nodiscard]] py::function required(const char* name) const {
+    py::function method = overridden(name);
+    if (!method) {
+      PyErr_Format(PyExc_NotImplementedError, "a ChunkPolicy must have %s", name);
+      throw py::error_already_set();
+    }
+    return method;
+  }
+};
+
+std::vector<PromptWork> to_prompts(const std::vector<TokenPair>& pairs) {
+  std::vector<PromptWork> prompts;
+  prompts.reserve(pairs.size());
+  for (const auto& [num_tokens, num_computed_tokens] : pairs) {
+    prompts.push_back({.num_tokens = num_tokens, .num_computed_tokens = num_computed_tokens});
+  }
+  return prompts;
+}
+
+void check_chunk(const Chunk& chunk) {
+  if (!is_valid(chunk)) {
+    throw InvalidArgument("token counts must be in [0, " + std::to_string(kMaxTokens) + "], got " +
+                          std::to_string(chunk.num_tokens) + " and " +
+                          std::to_string(chunk.num_computed_tokens));
+  }
+}
+
+void bind_features(py::module_& module) {
+  py::class_<StepFeatures>(module, "StepFeatures",
+                           "What the latency of a step depends on, summed over its chunks.")
+      .def_readonly("half_square_sum", &StepFeatures::half_square_sum,
+                    "sum(num_tokens^2 / 2), in tokens^2.")
+      .def_readonly("cross_sum", &StepFeatures::cross_sum,
+                    "sum(num_tokens * num_computed_tokens), in tokens^2.")
+      .def_readonly("token_sum", &StepFeatures::token_sum, "sum(num_tokens).")
+      .def_readonly("context_sum", &StepFeatures::context_sum, "sum(num_computed_tokens).");
+}
+
+}  // namespace
+
+void bind_policy(py::module_& module) {
+  bind_features(module);
+  py::class_<ChunkPolicy, PythonPolicy>(module, "ChunkPolicy",
+                                        R"(Who decides how many tokens each prefill gets in a step.
+
+To be subclassed; __init__ must call super().__init__(). A scheduler calls, in this order:
+set_backlog when prompts have joined or left since the last step; begin_step; then, first come
+first served, chunk_tokens followed by add_chunk for every prefill, and add_chunk alone for every
+decode; and measured once the step's time is known. All but measured must be there.)")
+      .def(py::init<>())
+      .def(
+          "set_backlog",
+          [](ChunkPolicy& policy, const std::vector<TokenPair>& prompts,
+             std::size_t num_under_way) {
+            for (const TokenPair& prompt : prompts) {
+              check_chunk({.num_tokens = prompt.first, .num_computed_tokens = prompt.second});
+            }
+            if (num_under_way > prompts.size()) {
+              throw InvalidArgument("num_under_way must be in [0, " +
+                                    std::to_string(prompts.size()) + "], got " +
+                                    std::to_string(num_under_way));
+            }
+            policy.set_backlog(to_prompts(prompts), num_under_way);
+          },
+          py::arg("prompts"), py::arg("num_under_way"),
+          R"(What waits or is part-way before the next step.
+
+prompts: [(remaining_tokens, num_computed_tokens), ...], those under way first, then those that
+wait, first come first; num_under_way: how many of them, from the front, have chunks in earlier
+steps.)")
+      .def("begin_step", &ChunkPolicy::begin_step, "A new, empty step.")
+      .def(
+          "chunk_tokens",
+          [](ChunkPolicy& policy, std::int64_t remaining_tokens, std::int64_t num_computed_tokens,
+             std::int64_t max_tokens) {
+            const PromptWork prompt{.num_tokens = remaining_tokens,
+                                    .num_computed_tokens = num_computed_tokens};
+            check_chunk(
+                {.num_tokens = remaining_tokens, .num_computed_tokens = num_computed_tokens});
+            check_chunk({.num_tokens = max_tokens, .num_computed_tokens = 0});
+            return policy.chunk_tokens(prompt, max_tokens);
+          },
+          py::arg("remaining_tokens"), py::arg("num_computed_tokens"), py::arg("max_tokens"),
+          R"(The chunk of a prompt in the step as it stands; commits nothing.
+
+max_tokens: what the engine still admits to the step. In [0, min(remaining_tokens, max_tokens)];
+0 leaves the prompt to a later step.)")
+      .def(
+          "add_chunk",
+          [](ChunkPolicy& policy, std::int64_t num_tokens, std::int64_t num_computed_tokens) {
+            const Chunk chunk{.num_tokens = num_tokens, .num_computed_tokens = num_computed_tokens};
+            check_chunk(chunk);
+            policy.add_chunk(chunk);
+          },
+          py::arg("num_tokens"), py::arg("num_computed_tokens"),
+          "The step now holds this chunk as well, whoever chose it; one token is a decode.")
+      .def("measured", &ChunkPolicy::measured, py::arg("features"), py::arg("latency_ms"),
+           "How long a step took on its slowest stage, for policies that learn while serving.");
+}
+
+}  // namespace cpp_chunk::bindings

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <span>
+
+#include "cpp_chunk/policy.h"
+#include "cpp_chunk/simulator/simulated_pipeline.h"
+#include "cpp_chunk/simulator/simulated_request.h"
+#include "cpp_chunk/simulator/simulation_result.h"
+
+namespace cpp_chunk {
+
+/// \brief Runs a workload through a pipeline whose chunks a policy sizes.
+///
+/// Event-driven: a step is formed as soon as there is room in flight and anything is schedulable;
+/// when nothing is, time jumps to the next arrival or to the next step that leaves the last stage.
+/// A step occupies a stage for step_ms + gap_ms, stages serve in order, and the last prefill
+/// chunk's step yields the first token when it leaves the last stage. The policy is driven as its
+/// interface documents; it learns a step's time when the step has left.
+/// \param pipeline the engine and its stages
+/// \param requests the workload, in any order; served by arrival, equal ones in the order given
+/// \param policy asked for every prefill chunk
+/// \param record_steps whether the result lists every step: memory in proportion
+/// \throws InvalidArgument for bad input, for a policy that gives nothing while nothing is in
+///   flight, or a chunk out of its range, and for more than 10^8 steps
+[[nodiscard]] SimulationResult simulate(const SimulatedPipeline& pipeline,
+                                        std::span<const SimulatedRequest> requests,
+                                        ChunkPolicy& policy, bool record_steps = false);
+
+}  // namespace cpp_chunk
