@@ -1,4 +1,5 @@
 #include <string>
+#include <utility>
 
 #include "bindings/bindings.h"
 #include "cpp_chunk/error.h"
@@ -35,10 +36,22 @@ std::vector<MeasuredStep> to_measured_steps(const std::vector<Sample>& samples) 
 }
 
 ChunkLimits to_limits(std::int64_t max_chunk_tokens, std::int64_t min_chunk_tokens,
-                      std::int64_t alignment) {
+                      std::int64_t alignment, std::vector<std::int64_t> preferred_multiples,
+                      double max_step_ms) {
   return {.max_chunk_tokens = max_chunk_tokens,
           .min_chunk_tokens = min_chunk_tokens,
-          .alignment = alignment};
+          .alignment = alignment,
+          .preferred_multiples = std::move(preferred_multiples),
+          .max_step_ms = max_step_ms};
+}
+
+std::vector<PromptWork> to_prompts(const std::vector<TokenPair>& pairs) {
+  std::vector<PromptWork> prompts;
+  prompts.reserve(pairs.size());
+  for (const auto& [num_tokens, num_computed_tokens] : pairs) {
+    prompts.push_back({.num_tokens = num_tokens, .num_computed_tokens = num_computed_tokens});
+  }
+  return prompts;
 }
 
 }  // namespace cpp_chunk::bindings

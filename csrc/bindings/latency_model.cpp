@@ -76,6 +76,14 @@ Raises InvalidArgument naming the coefficient and its value.)")
 
 chunks: [(num_tokens, num_computed_tokens), ...]; none at all costs the constant.
 Raises InvalidArgument for token counts that are negative or above 10^12.)")
+      .def("scaled", &LatencyModel::scaled, py::arg("factor"),
+           R"(The model of a stage on which everything takes factor times as long.
+
+Raises InvalidArgument unless factor is finite and >= 0.)")
+      .def("with_overhead", &LatencyModel::with_overhead, py::arg("overhead_ms"),
+           R"(The model of steps that each take overhead_ms longer, such as the engine's gap.
+
+Raises InvalidArgument unless overhead_ms is finite and >= 0.)")
       .def("__repr__", &repr)
       .def(
           "__eq__",

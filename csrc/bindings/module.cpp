@@ -9,8 +9,10 @@ PYBIND11_MODULE(_core, module) {
   bindings::bind_target(module);
   bindings::bind_chunk_solver(module);
   bindings::bind_plan(module);
-  bindings::bind_calibrator(module);
+  bindings::bind_layer_split(module);
   bindings::bind_policy(module);
+  bindings::bind_planner(module);
+  bindings::bind_calibrator(module);
   bindings::bind_policies(module);
   bindings::bind_simulator(module);
 }

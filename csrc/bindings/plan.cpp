@@ -1,5 +1,6 @@
 #include "cpp_chunk/plan.h"
 
+#include <algorithm>
 #include <string>
 
 #include "bindings/bindings.h"
@@ -11,32 +12,55 @@ namespace cpp_chunk::bindings {
 void bind_plan(py::module_& module) {
   py::class_<Plan>(module, "Plan", "How one prompt goes through an otherwise idle pipeline.")
       .def_readonly("chunks", &Plan::chunks, "Tokens of each step, in order.")
-      .def_readonly("target_ms", &Plan::target_ms,
-                    "Step time aimed at, in ms, the constant included.")
+      .def_readonly("step_targets_ms", &Plan::step_targets_ms,
+                    "Step times aimed at on the slowest stage, in ms, the constant included: one "
+                    "for all steps, or a row of which the last holds for all that follow.")
+      .def_property_readonly(
+          "target_ms",
+          [](const Plan& plan) { return *std::ranges::max_element(plan.step_targets_ms); },
+          "The longest of step_targets_ms.")
       .def_readonly("makespan_ms", &Plan::makespan_ms,
-                    "Time until the last step leaves the last stage, in ms.")
+                    "Time until the last step leaves the last stage, in ms: the time to first "
+                    "token of a lone prompt.")
       .def("__repr__", [](const Plan& plan) -> std::string {
-        return py::str("Plan(chunks={!r}, target_ms={!r}, makespan_ms={!r})")
-            .format(plan.chunks, plan.target_ms, plan.makespan_ms);
+        return py::str("Plan(chunks={!r}, step_targets_ms={!r}, makespan_ms={!r})")
+            .format(plan.chunks, plan.step_targets_ms, plan.makespan_ms);
       });
 
   module.def(
       "plan_chunks",
-      [](const LatencyModel& model, std::int64_t prompt_tokens, std::int64_t num_stages,
+      [](const std::vector<LatencyModel>& stages, std::int64_t prompt_tokens,
          std::int64_t max_chunk_tokens, std::int64_t min_chunk_tokens, std::int64_t alignment,
+         const std::vector<std::int64_t>& preferred_multiples, double max_step_ms,
          std::int64_t num_computed_tokens) {
-        return plan_chunks(model, prompt_tokens, num_stages,
-                           to_limits(max_chunk_tokens, min_chunk_tokens, alignment),
+        return plan_chunks(Stages(stages), prompt_tokens,
+                           to_limits(max_chunk_tokens, min_chunk_tokens, alignment,
+                                     preferred_multiples, max_step_ms),
                            num_computed_tokens);
       },
-      py::arg("model"), py::arg("prompt_tokens"), py::kw_only(), py::arg("num_stages"),
-      py::arg("max_chunk_tokens"), py::arg("min_chunk_tokens"), py::arg("alignment"),
+      py::arg("stages"), py::arg("prompt_tokens"), py::kw_only(), CPP_CHUNK_LIMIT_ARGS,
       py::arg("num_computed_tokens") = 0,
-      R"(Plan one prompt: the best target, then the chunks that serving would choose for it.
+      R"(Plan one prompt: the best step times, then the chunks that serving would choose for it.
 
-prompt_tokens: the whole prompt, of which num_computed_tokens are already computed; the chunks
-sum to the difference. Times in ms. Raises InvalidArgument unless 0 <= num_computed_tokens <
-prompt_tokens <= 10^12 and the limits agree with each other.)");
+stages: one LatencyModel for each, in order. prompt_tokens: the whole prompt, of which
+num_computed_tokens are already computed; the chunks sum to the difference.
+max_chunk_tokens: cap of every chunk; min_chunk_tokens: floor of a step's first chunk; alignment:
+chunks end on multiples of it; preferred_multiples: what a chunk's size should be a multiple of
+where these are small beside it; max_step_ms: no step is planned longer.
+Raises InvalidArgument unless 0 <= num_computed_tokens < prompt_tokens <= 10^12 and the limits
+agree with each other.)");
+
+  module.def(
+      "plan_fixed_chunks",
+      [](const std::vector<LatencyModel>& stages, std::int64_t prompt_tokens,
+         std::int64_t chunk_tokens, std::int64_t num_computed_tokens) {
+        return plan_fixed_chunks(Stages(stages), prompt_tokens, chunk_tokens, num_computed_tokens);
+      },
+      py::arg("stages"), py::arg("prompt_tokens"), py::arg("chunk_tokens"), py::kw_only(),
+      py::arg("num_computed_tokens") = 0,
+      R"(One prompt in chunks of chunk_tokens, the last one smaller: what dynamic chunks compete with.
+
+Raises InvalidArgument for counts outside of [1, 10^12].)");
 }
 
 }  // namespace cpp_chunk::bindings

@@ -69,15 +69,6 @@ class PythonPolicy final : public ChunkPolicy {
   }
 };
 
-std::vector<PromptWork> to_prompts(const std::vector<TokenPair>& pairs) {
-  std::vector<PromptWork> prompts;
-  prompts.reserve(pairs.size());
-  for (const auto& [num_tokens, num_computed_tokens] : pairs) {
-    prompts.push_back({.num_tokens = num_tokens, .num_computed_tokens = num_computed_tokens});
-  }
-  return prompts;
-}
-
 void check_chunk(const Chunk& chunk) {
   if (!is_valid(chunk)) {
     throw InvalidArgument("token counts must be in [0, " + std::to_string(kMaxTokens) + "], got " +

@@ -9,24 +9,35 @@ namespace cpp_chunk::bindings {
 void bind_target(py::module_& module) {
   module.def(
       "best_target_ms",
-      [](const LatencyModel& model, const std::vector<TokenPair>& prompts, std::int64_t num_stages,
-         std::int64_t max_chunk_tokens, std::int64_t min_chunk_tokens, std::int64_t alignment) {
-        std::vector<PromptWork> backlog;
-        backlog.reserve(prompts.size());
-        for (const auto& [num_tokens, num_computed_tokens] : prompts) {
-          backlog.push_back({.num_tokens = num_tokens, .num_computed_tokens = num_computed_tokens});
-        }
-        return best_target_ms(model, backlog, num_stages,
-                              to_limits(max_chunk_tokens, min_chunk_tokens, alignment));
+      [](const std::vector<LatencyModel>& stages, const std::vector<TokenPair>& prompts,
+         std::int64_t max_chunk_tokens, std::int64_t min_chunk_tokens, std::int64_t alignment,
+         const std::vector<std::int64_t>& preferred_multiples, double max_step_ms) {
+        return best_target_ms(Stages(stages), to_prompts(prompts),
+                              to_limits(max_chunk_tokens, min_chunk_tokens, alignment,
+                                        preferred_multiples, max_step_ms));
       },
-      py::arg("model"), py::arg("prompts"), py::kw_only(), py::arg("num_stages"),
-      py::arg("max_chunk_tokens"), py::arg("min_chunk_tokens"), py::arg("alignment"),
+      py::arg("stages"), py::arg("prompts"), py::kw_only(), CPP_CHUNK_LIMIT_ARGS,
       R"(Step time, in ms and with the constant, that gets a backlog through the pipeline soonest.
 
-prompts: [(remaining_tokens, num_computed_tokens), ...], taken as one flow, in order.
-num_stages: pipeline stages of equal speed; max_chunk_tokens: tokens that a step may hold.
-Minimises sum(t) + (num_stages - 1) * max(t) over real plans, within a bounded time.
+stages: one LatencyModel for each, in order; the time is that on the slowest of them, and of the
+longest step where stages are unequal. prompts: [(remaining_tokens, num_computed_tokens), ...],
+taken as one flow, in order. max_chunk_tokens: tokens that a step may hold.
+Minimises the flow shop's makespan, sum(t) + (S-1) * max(t) for S equal stages, over real plans,
+within a bounded time.
 Raises InvalidArgument for an empty backlog, bad counts, or limits that contradict each other.)");
+
+  module.def(
+      "makespan_bound_ms",
+      [](const std::vector<LatencyModel>& stages, const std::vector<TokenPair>& prompts) {
+        return makespan_bound_ms(Stages(stages), to_prompts(prompts));
+      },
+      py::arg("stages"), py::arg("prompts"),
+      R"(The shortest time, in ms, in which any steps could take a backlog through the stages.
+
+Without alignment, cap, or whole tokens. For S equal stages, work W that no cut changes and a
+constant c this is (sqrt(W) + sqrt((S-1)*c))^2.
+stages: one LatencyModel for each; prompts: [(remaining_tokens, num_computed_tokens), ...].
+Raises InvalidArgument for an empty backlog or bad counts.)");
 
   module.def("base_target_ms", &base_target_ms, py::arg("model"), py::arg("base_chunk_tokens"),
              R"(Step time, in ms and with the constant, of the published rule f(base) - f(0).

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <string>
 
 #include "cpp_chunk/error.h"
@@ -19,6 +20,8 @@ constexpr double kTailShare = 2.0 / 3.0;
 constexpr double kToleratedShare = 0.25;
 // How far the floor of an empty step may be stretched to end the prompt.
 constexpr double kFloorStretch = 1.25;
+// A preferred multiple is kept where rounding to it moves a chunk by a few per cent at most.
+constexpr double kQuantumShare = 1.0 / 16.0;
 
 void check_count(const char* name, std::int64_t value) {
   if (value < 0 || value > kMaxTokens) {
@@ -88,15 +91,23 @@ void ChunkLimits::check() const {
   if (alignment < 1 || alignment > max_chunk_tokens) {
     throw InvalidArgument("alignment must be in [1, max_chunk_tokens], " + got());
   }
+  for (const std::int64_t multiple : preferred_multiples) {
+    if (multiple < 1 || multiple > kMaxTokens) {
+      throw InvalidArgument("preferred_multiples must be in [1, " + std::to_string(kMaxTokens) +
+                            "], got " + std::to_string(multiple));
+    }
+  }
+  if (!(max_step_ms > 0.0)) {
+    throw InvalidArgument("max_step_ms must be above 0, got " + shown(max_step_ms));
+  }
 }
 
 ChunkSolver::ChunkSolver(const LatencyModel& model, const ChunkLimits& limits, double smooth_factor,
                          std::optional<std::int64_t> base_chunk_tokens)
-    : model_(model),
-      limits_(limits),
+    : limits_(limits),
       smooth_factor_(smooth_factor),
-      base_chunk_tokens_(base_chunk_tokens.value_or(limits.max_chunk_tokens)),
-      tail_by_time_(model.coefficients().cross > 2.0 * model.coefficients().quadratic) {
+      base_chunk_tokens_(base_chunk_tokens.value_or(limits.max_chunk_tokens)) {
+  set_model(model);
   limits_.check();
   if (!(smooth_factor >= 0.0 && smooth_factor <= 1.0)) {
     throw InvalidArgument("smooth_factor must be in [0, 1], got " + std::to_string(smooth_factor));
@@ -106,17 +117,31 @@ ChunkSolver::ChunkSolver(const LatencyModel& model, const ChunkLimits& limits, d
                           std::to_string(limits.max_chunk_tokens) + "], got " +
                           std::to_string(base_chunk_tokens_));
   }
+  quanta_.push_back(limits_.alignment);
+  for (const std::int64_t multiple : limits_.preferred_multiples) {
+    const std::int64_t quantum = quanta_.back();
+    const std::int64_t factor = multiple / std::gcd(quantum, multiple);
+    if (factor > 1 && factor <= limits_.max_chunk_tokens / quantum) {
+      quanta_.push_back(factor * quantum);
+    }
+  }
 }
 
-void ChunkSolver::set_target(double target_ms) {
+void ChunkSolver::set_target(double target_ms, Rest rest) {
   if (!(target_ms >= 0.0)) {
     throw InvalidArgument("target_ms must be >= 0, got " + std::to_string(target_ms));
   }
   target_ms_ = target_ms;
+  rest_ = rest;
 }
 
-void ChunkSolver::begin_step(double target_ms) {
-  set_target(target_ms);
+void ChunkSolver::set_model(const LatencyModel& model) {
+  model_ = model;
+  tail_by_time_ = model.coefficients().cross > 2.0 * model.coefficients().quadratic;
+}
+
+void ChunkSolver::begin_step(double target_ms, Rest rest) {
+  set_target(target_ms, rest);
   features_ = {};
   is_empty_ = true;
   has_prefill_ = false;
@@ -152,12 +177,50 @@ double ChunkSolver::shared_tokens(double remaining_tokens, double num_computed_t
   return shared;
 }
 
+// The cap of a chunk in the step as it stands.
+std::int64_t ChunkSolver::cap_tokens(std::int64_t remaining_tokens,
+                                     std::int64_t num_computed_tokens,
+                                     std::int64_t max_tokens) const {
+  const std::int64_t cap = std::min({remaining_tokens, max_tokens, limits_.max_chunk_tokens});
+  if (std::isinf(limits_.max_step_ms)) {
+    return cap;
+  }
+  const double bounded_tokens = model_.tokens_within(limits_.max_step_ms - step_ms(),
+                                                     static_cast<double>(num_computed_tokens));
+  std::int64_t bounded = to_tokens(bounded_tokens, cap);
+  if (bounded < remaining_tokens) {
+    bounded =
+        std::max<std::int64_t>(0, aligned_down(bounded, num_computed_tokens, limits_.alignment));
+  }
+  if (bounded == 0 && !has_prefill_) {
+    bounded = aligned_down(limits_.alignment, num_computed_tokens, limits_.alignment);
+  }
+  return std::min(cap, bounded);
+}
+
+// The coarsest multiple that is small beside a chunk.
+std::int64_t ChunkSolver::quantum_tokens(double num_tokens,
+                                         std::int64_t num_computed_tokens) const {
+  std::size_t coarsest = 0;
+  // After a history that does not end on the alignment, first of all the chunk shall.
+  if (num_computed_tokens % limits_.alignment == 0) {
+    while (coarsest + 1 < quanta_.size() &&
+           static_cast<double>(quanta_[coarsest + 1]) <= kQuantumShare * num_tokens) {
+      ++coarsest;
+    }
+  }
+  return quanta_[coarsest];
+}
+
 // The chunk that ends on the alignment, raised to the floor and lowered to the cap; 0 only where
 // the step already moves a prompt on.
 std::int64_t ChunkSolver::aligned_chunk(std::int64_t num_tokens, std::int64_t num_computed_tokens,
-                                        std::int64_t floor_tokens, std::int64_t cap) const {
+                                        std::int64_t quantum, std::int64_t floor_tokens,
+                                        std::int64_t cap) const {
   const std::int64_t alignment = limits_.alignment;
-  const std::int64_t aligned = aligned_down(num_tokens, num_computed_tokens, alignment);
+  const std::int64_t aligned = quantum > alignment
+                                   ? num_tokens / quantum * quantum
+                                   : aligned_down(num_tokens, num_computed_tokens, alignment);
   if (aligned > 0 && aligned >= floor_tokens) {
     return aligned;
   }
@@ -182,7 +245,7 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
   check_count("remaining_tokens", remaining_tokens);
   check_count("num_computed_tokens", num_computed_tokens);
   check_count("max_tokens", max_tokens);
-  const std::int64_t cap = std::min({remaining_tokens, max_tokens, limits_.max_chunk_tokens});
+  const std::int64_t cap = cap_tokens(remaining_tokens, num_computed_tokens, max_tokens);
   if (cap == 0) {
     return 0;
   }
@@ -198,14 +261,17 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
   double wanted_tokens = budget_tokens;
   bool is_shared = false;
   const double tolerance = std::min(alignment, kToleratedShare * budget_tokens);
-  if (budget_tokens + tolerance < remaining) {
+  if (budget_tokens + tolerance >= remaining) {
+    wanted_tokens = remaining;
+  } else if (rest_ == Rest::shared_out) {
     // Decodes stay for the steps to come, other prefills do not.
     const double capacity_ms = has_prefill_ ? target_ms_ - model_.coefficients().constant : left_ms;
     const double shared = shared_tokens(remaining, history, capacity_ms, tolerance);
     is_shared = shared < wanted_tokens;
     wanted_tokens = std::min(wanted_tokens, shared);
   } else {
-    wanted_tokens = remaining;
+    // Times that were made for certain chunks must not lose one to rounding.
+    wanted_tokens *= 1.0 + kStepTolerance;
   }
 
   double admitted_tokens = budget_tokens + tolerance;
@@ -225,9 +291,10 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
   std::int64_t chunk = std::max(floor_tokens, to_tokens(wanted_tokens, cap));
   if (chunk < remaining_tokens) {
     // A share is rounded to the nearest multiple, else what rounding leaves adds up to a step.
-    const double reach = is_shared ? 0.5 * alignment : 0.0;
-    chunk = aligned_chunk(to_tokens(wanted_tokens + reach, cap), num_computed_tokens, floor_tokens,
-                          cap);
+    const std::int64_t quantum = quantum_tokens(wanted_tokens, num_computed_tokens);
+    const double reach = is_shared ? 0.5 * static_cast<double>(quantum) : 0.0;
+    chunk = aligned_chunk(to_tokens(wanted_tokens + reach, cap), num_computed_tokens, quantum,
+                          floor_tokens, cap);
   }
   if (leaves_tail(chunk, remaining_tokens, num_computed_tokens)) {
     if (remaining_tokens <= cap && remaining <= admitted_tokens) {
@@ -259,15 +326,15 @@ bool ChunkSolver::leaves_tail(std::int64_t chunk, std::int64_t remaining_tokens,
   return 2.0 * model_.chunks_ms(later) < model_.chunks_ms(now);
 }
 
-void ChunkSolver::add_chunk(std::int64_t num_tokens, std::int64_t num_computed_tokens) {
-  check_count("num_tokens", num_tokens);
-  check_count("num_computed_tokens", num_computed_tokens);
-  if (num_tokens == 0) {
+void ChunkSolver::add_chunk(const Chunk& chunk) {
+  check_count("num_tokens", chunk.num_tokens);
+  check_count("num_computed_tokens", chunk.num_computed_tokens);
+  if (chunk.num_tokens == 0) {
     return;
   }
-  features_.add({.num_tokens = num_tokens, .num_computed_tokens = num_computed_tokens});
+  features_.add(chunk);
   is_empty_ = false;
-  has_prefill_ = has_prefill_ || num_tokens > 1;
+  has_prefill_ = has_prefill_ || chunk.num_tokens > 1;
 }
 
 }  // namespace cpp_chunk

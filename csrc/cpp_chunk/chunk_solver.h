@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
+#include <vector>
 
 #include "cpp_chunk/latency_model.h"
 #include "cpp_chunk/step.h"
@@ -13,9 +15,22 @@ struct ChunkLimits {
   std::int64_t max_chunk_tokens = 0;  ///< cap, the engine's token budget of a step; >= 1
   std::int64_t min_chunk_tokens = 1;  ///< floor for the first chunk of a step; in [0, cap]
   std::int64_t alignment = 1;         ///< chunks end on multiples of it; in [1, cap]
+  /// Token counts that kernels like (a MoE tile, tensor parallelism with sequence parallelism,
+  /// twice the prefill context parallel ranks): a chunk is a multiple of as many of them, from
+  /// the front, as are small beside it. Each >= 1.
+  std::vector<std::int64_t> preferred_multiples = {};
+  /// No chunk makes a step longer than this, but for one alignment step of tokens where a prompt
+  /// would not move on otherwise; > 0.
+  double max_step_ms = std::numeric_limits<double>::infinity();
 
-  /// \throws InvalidArgument when the three contradict each other
+  /// \throws InvalidArgument when they contradict each other
   void check() const;
+};
+
+/// \brief What is done with a rest that does not fill its last step.
+enum class Rest : std::uint8_t {
+  shared_out,  ///< spread over the fewest steps of the target, which then take equal time
+  as_it_falls  ///< the last step takes what is left; a tiny one is still avoided
 };
 
 /// \brief Chooses chunks so that steps take equal time.
@@ -23,10 +38,12 @@ struct ChunkLimits {
 /// One step at a time: begin_step, then for each request either add_chunk alone (decodes, whose
 /// size is given) or chunk_tokens followed by add_chunk. What must hold of a chunk, in the order
 /// of precedence:
-///  1. it is at most the remaining tokens, max_tokens and max_chunk_tokens;
+///  1. it is at most the remaining tokens, max_tokens and max_chunk_tokens, and max_step_ms
+///     holds but for one alignment step in a step without other prefills;
 ///  2. the first chunk of a step, and the first after nothing but decodes, is never 0: prompts
 ///     always move on;
-///  3. it ends on a multiple of the alignment, unless it ends the prompt or 1. forbids that;
+///  3. it ends on a multiple of the alignment, unless it ends the prompt or 1. forbids that, and
+///     is a multiple of the preferred ones that are small beside it;
 ///  4. it costs at most what the target leaves plus one alignment step of tokens; beyond that go
 ///     only the floor of an empty step, min_chunk_tokens (by up to a quarter, to end the prompt),
 ///     and the share of base_chunk_tokens that smooth_factor asks for;
@@ -46,11 +63,15 @@ class ChunkSolver {
 
   /// \brief Starts a new, empty step.
   /// \param target_ms step time to aim at, the constant included; >= 0, infinity for no target
-  void begin_step(double target_ms);
+  /// \param rest what becomes of a rest that does not fill its last step
+  void begin_step(double target_ms, Rest rest = Rest::shared_out);
 
   /// \brief Aims the step under way at another time: a prompt has joined the backlog.
-  /// \param target_ms as for begin_step
-  void set_target(double target_ms);
+  /// \param target_ms, rest as for begin_step
+  void set_target(double target_ms, Rest rest = Rest::shared_out);
+
+  /// \brief Prices steps by another model from now on, the step under way included.
+  void set_model(const LatencyModel& model);
 
   /// \brief The chunk for a request in the step as it stands; commits nothing.
   /// \param remaining_tokens tokens of the prompt still to compute
@@ -63,20 +84,28 @@ class ChunkSolver {
 
   /// \brief Puts a chunk into the step, whoever chose it. One token counts as a decode; none is
   /// ignored.
-  void add_chunk(std::int64_t num_tokens, std::int64_t num_computed_tokens);
+  void add_chunk(const Chunk& chunk);
 
   /// \brief Predicted time of the step so far in ms, the constant included.
   [[nodiscard]] double step_ms() const noexcept { return model_.step_ms(features_); }
+
+  /// \brief What the step holds so far.
+  [[nodiscard]] const StepFeatures& features() const noexcept { return features_; }
 
   [[nodiscard]] const LatencyModel& model() const noexcept { return model_; }
   [[nodiscard]] const ChunkLimits& limits() const noexcept { return limits_; }
 
  private:
+  [[nodiscard]] std::int64_t cap_tokens(std::int64_t remaining_tokens,
+                                        std::int64_t num_computed_tokens,
+                                        std::int64_t max_tokens) const;
+  [[nodiscard]] std::int64_t quantum_tokens(double num_tokens,
+                                            std::int64_t num_computed_tokens) const;
   [[nodiscard]] double shared_tokens(double remaining_tokens, double num_computed_tokens,
                                      double capacity_ms, double tolerance_tokens) const;
 
   [[nodiscard]] std::int64_t aligned_chunk(std::int64_t num_tokens,
-                                           std::int64_t num_computed_tokens,
+                                           std::int64_t num_computed_tokens, std::int64_t quantum,
                                            std::int64_t floor_tokens, std::int64_t cap) const;
   [[nodiscard]] bool leaves_tail(std::int64_t chunk, std::int64_t remaining_tokens,
                                  std::int64_t num_computed_tokens) const;
@@ -87,9 +116,13 @@ class ChunkSolver {
   std::int64_t base_chunk_tokens_;
   /// Where history is priced at more than twice what tokens cost each other within a chunk, few
   /// tokens can take long: a last chunk is then judged by its time.
-  bool tail_by_time_;
+  bool tail_by_time_ = false;
+
+  /// The alignment, then its least common multiples with the preferred ones; ascending.
+  std::vector<std::int64_t> quanta_;
 
   double target_ms_ = -1.0;  ///< negative until the first begin_step
+  Rest rest_ = Rest::shared_out;
   StepFeatures features_;
   bool is_empty_ = true;
   bool has_prefill_ = false;

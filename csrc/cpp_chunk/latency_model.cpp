@@ -32,6 +32,26 @@ double LatencyModel::step_ms(std::span<const Chunk> chunks) const {
   return step_ms(StepFeatures::of(chunks));
 }
 
+LatencyModel LatencyModel::scaled(double factor) const {
+  if (!(factor >= 0.0) || std::isinf(factor)) {
+    throw InvalidArgument("factor must be finite and >= 0, got " + shown(factor));
+  }
+  return LatencyModel({.quadratic = factor * coefficients_.quadratic,
+                       .cross = factor * coefficients_.cross,
+                       .linear = factor * coefficients_.linear,
+                       .context = factor * coefficients_.context,
+                       .constant = factor * coefficients_.constant});
+}
+
+LatencyModel LatencyModel::with_overhead(double overhead_ms) const {
+  if (!(overhead_ms >= 0.0) || std::isinf(overhead_ms)) {
+    throw InvalidArgument("overhead_ms must be finite and >= 0, got " + shown(overhead_ms));
+  }
+  Coefficients coefficients = coefficients_;
+  coefficients.constant += overhead_ms;
+  return LatencyModel(coefficients);
+}
+
 double LatencyModel::tokens_within(double budget_ms, double num_computed_tokens) const noexcept {
   const double spendable_ms = budget_ms - coefficients_.context * num_computed_tokens;
   // Written so that NaN (an infinite budget less an infinite cost) counts as nothing to spend.

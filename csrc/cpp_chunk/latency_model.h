@@ -62,6 +62,14 @@ class LatencyModel {
   /// \return tokens; infinity where further tokens cost nothing
   [[nodiscard]] double tokens_within(double budget_ms, double num_computed_tokens) const noexcept;
 
+  /// \brief The model of a stage on which everything takes factor times as long.
+  /// \param factor finite and >= 0, otherwise InvalidArgument
+  [[nodiscard]] LatencyModel scaled(double factor) const;
+
+  /// \brief The model of steps that each take this much longer, whatever they hold.
+  /// \param overhead_ms finite and >= 0, otherwise InvalidArgument
+  [[nodiscard]] LatencyModel with_overhead(double overhead_ms) const;
+
   friend bool operator==(const LatencyModel&, const LatencyModel&) = default;
 
  private:

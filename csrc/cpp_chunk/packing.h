@@ -7,21 +7,11 @@
 #include <span>
 
 #include "cpp_chunk/chunk_solver.h"
+#include "cpp_chunk/flow_shop.h"
+#include "cpp_chunk/step.h"
+#include "cpp_chunk/step_targets.h"
 
 namespace cpp_chunk {
-
-/// \brief The steps that a backlog was packed into.
-struct PackedSteps {
-  double sum_ms = 0.0;  ///< of all steps, on one stage
-  double max_ms = 0.0;  ///< of the longest step
-  std::int64_t num_steps = 0;
-  bool is_complete = true;  ///< false when the packing was given up
-
-  /// \brief When the last step leaves the last of equal stages.
-  [[nodiscard]] double makespan_ms(std::int64_t num_stages) const noexcept {
-    return num_stages > 1 ? sum_ms + static_cast<double>(num_stages - 1) * max_ms : sum_ms;
-  }
-};
 
 /// \brief Where a packing stops early.
 struct GiveUp {
@@ -29,26 +19,28 @@ struct GiveUp {
   double makespan_ms = std::numeric_limits<double>::infinity();  ///< once it cannot get below this
 };
 
-/// \brief Packs prompts, first come first served, into steps of a target time, by the same
+/// \brief Packs prompts, first come first served, into steps of target times, by the same
 /// ChunkSolver that serves.
 ///
 /// A step closes at the first prompt that it cannot finish; engines may add a chunk of the next.
-/// \param sink called as sink(chunk) for every chunk, in order
-/// \param num_stages pipeline stages that the makespan is for
+/// \param targets the step times aimed at
+/// \param flow_shop cleared, then sent every step: it holds the makespan and the number of steps
 /// \param give_up when to stop: the packing is then of no use to the caller
+/// \param sink called as sink(chunk) for every chunk, in order
+/// \return false when given up
 template <typename Sink>
-PackedSteps pack_steps(ChunkSolver& solver, std::span<const PromptWork> prompts, double target_ms,
-                       std::int64_t num_stages, const GiveUp& give_up, Sink&& sink) {
-  PackedSteps packed;
+bool pack_steps(ChunkSolver& solver, std::span<const PromptWork> prompts,
+                const StepTargets& targets, FlowShop& flow_shop, const GiveUp& give_up,
+                Sink&& sink) {
+  flow_shop.clear();
   std::size_t next = 0;
   PromptWork prompt = prompts.empty() ? PromptWork{} : prompts.front();
   while (next < prompts.size()) {
-    if (packed.num_steps >= give_up.max_steps ||
-        packed.makespan_ms(num_stages) > give_up.makespan_ms) {
-      packed.is_complete = false;
-      break;
+    if (flow_shop.num_steps() >= give_up.max_steps ||
+        flow_shop.makespan_ms() > give_up.makespan_ms) {
+      return false;
     }
-    solver.begin_step(target_ms);
+    solver.begin_step(targets.at(static_cast<std::size_t>(flow_shop.num_steps())), targets.rest());
     std::int64_t admitted_tokens = solver.limits().max_chunk_tokens;
     bool is_open = true;
     bool is_empty = true;
@@ -56,8 +48,10 @@ PackedSteps pack_steps(ChunkSolver& solver, std::span<const PromptWork> prompts,
       const std::int64_t num_tokens =
           solver.chunk_tokens(prompt.num_tokens, prompt.num_computed_tokens, admitted_tokens);
       if (num_tokens > 0) {
-        solver.add_chunk(num_tokens, prompt.num_computed_tokens);
-        sink(Chunk{.num_tokens = num_tokens, .num_computed_tokens = prompt.num_computed_tokens});
+        const Chunk chunk{.num_tokens = num_tokens,
+                          .num_computed_tokens = prompt.num_computed_tokens};
+        solver.add_chunk(chunk);
+        sink(chunk);
         admitted_tokens -= num_tokens;
         prompt.num_tokens -= num_tokens;
         prompt.num_computed_tokens += num_tokens;
@@ -73,13 +67,10 @@ PackedSteps pack_steps(ChunkSolver& solver, std::span<const PromptWork> prompts,
       }
     }
     if (!is_empty) {
-      const double step_ms = solver.step_ms();
-      packed.sum_ms += step_ms;
-      packed.max_ms = std::max(packed.max_ms, step_ms);
-      ++packed.num_steps;
+      flow_shop.add(solver.features());
     }
   }
-  return packed;
+  return true;
 }
 
 }  // namespace cpp_chunk

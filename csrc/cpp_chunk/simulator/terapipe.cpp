@@ -249,7 +249,7 @@ Plan terapipe_plan(std::span<const LatencyModel> stages, std::int64_t prompt_tok
                           " tokens beyond all numbers");
   }
   Plan plan;
-  plan.target_ms = cut.max_ms;
+  plan.step_targets_ms = {cut.max_ms};
   plan.makespan_ms = cut.makespan_ms(extra_stages);
   plan.chunks = std::move(cut.chunks);
   return plan;

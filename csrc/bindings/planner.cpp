@@ -1,0 +1,86 @@
+#include "cpp_chunk/planner.h"
+
+#include <optional>
+
+#include "bindings/bindings.h"
+
+namespace py = pybind11;
+
+namespace cpp_chunk::bindings {
+
+void bind_planner(py::module_& module) {
+  py::class_<ChunkPlanner, ChunkPolicy>(
+      module, "ChunkPlanner",
+      R"(Chunks of the step times that suit the backlog: what serves in vLLM.
+
+The target is set when a prompt joins an idle pipeline, raised when the backlog has grown, and
+falls only once the work that it was set for is done. Not thread-safe.)")
+      .def(py::init([](const std::vector<LatencyModel>& stages, std::int64_t max_chunk_tokens,
+                       std::int64_t min_chunk_tokens, std::int64_t alignment,
+                       const std::vector<std::int64_t>& preferred_multiples, double max_step_ms,
+                       double smooth_factor, std::optional<double> target_ms) {
+             return ChunkPlanner(Stages(stages),
+                                 {.limits = to_limits(max_chunk_tokens, min_chunk_tokens, alignment,
+                                                      preferred_multiples, max_step_ms),
+                                  .smooth_factor = smooth_factor,
+                                  .target_ms = target_ms});
+           }),
+           py::arg("stages"), py::kw_only(), CPP_CHUNK_LIMIT_ARGS, py::arg("smooth_factor") = 1.0,
+           py::arg("target_ms") = py::none(),
+           R"(Make a planner.
+
+stages: one LatencyModel for each, in order, with what a step costs beyond its compute (the
+engine's gap) in the constants. The limits are those of plan_chunks. smooth_factor in [0, 1]:
+first chunks are max_chunk_tokens + smooth_factor * (solved - max_chunk_tokens).
+target_ms: a step time to aim at whatever waits; None: the best one for the backlog.
+Raises InvalidArgument when these contradict each other.)")
+      .def(
+          "set_stages",
+          [](ChunkPlanner& planner, const std::vector<LatencyModel>& stages,
+             std::optional<double> target_ms) { planner.set_stages(Stages(stages), target_ms); },
+          py::arg("stages"), py::arg("target_ms") = py::none(),
+          R"(Plan with other models from the next step on; the target stays for the present backlog.
+
+Raises InvalidArgument for another number of stages.)")
+      .def(
+          "set_backlog",
+          [](ChunkPlanner& planner, const std::vector<TokenPair>& prompts,
+             std::size_t num_under_way) {
+            planner.set_backlog(to_prompts(prompts), num_under_way);
+          },
+          py::arg("prompts"), py::arg("num_under_way"),
+          R"(What waits or is part-way: [(remaining_tokens, num_computed_tokens), ...].
+
+First the num_under_way prompts that have chunks in earlier steps, then those that wait, first
+come first. Also the step under way is then aimed anew.
+Raises InvalidArgument for bad counts.)")
+      .def("begin_step", &ChunkPlanner::begin_step, "Start a new, empty step.")
+      .def(
+          "chunk_tokens",
+          [](ChunkPlanner& planner, std::int64_t remaining_tokens, std::int64_t num_computed_tokens,
+             std::int64_t max_tokens) {
+            return planner.chunk_tokens(
+                {.num_tokens = remaining_tokens, .num_computed_tokens = num_computed_tokens},
+                max_tokens);
+          },
+          py::arg("remaining_tokens"), py::arg("num_computed_tokens"), py::arg("max_tokens"),
+          R"(Chunk, in tokens, for a prompt in the step as it stands; commits nothing.
+
+0 when the step is full. Raises InvalidArgument for bad counts.)")
+      .def(
+          "add_chunk",
+          [](ChunkPlanner& planner, std::int64_t num_tokens, std::int64_t num_computed_tokens) {
+            planner.add_chunk(
+                {.num_tokens = num_tokens, .num_computed_tokens = num_computed_tokens});
+          },
+          py::arg("num_tokens"), py::arg("num_computed_tokens"),
+          R"(The step now holds this chunk as well; one token counts as a decode.
+
+Raises InvalidArgument for bad counts.)")
+      .def_property_readonly("target_ms", &ChunkPlanner::target_ms,
+                             "Step time aimed at now, in ms, the constant included.")
+      .def_property_readonly("step_ms", &ChunkPlanner::step_ms,
+                             "Predicted time of the step so far in ms, the constant included.");
+}
+
+}  // namespace cpp_chunk::bindings

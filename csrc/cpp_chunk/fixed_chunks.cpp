@@ -1,0 +1,69 @@
+#include "cpp_chunk/fixed_chunks.h"
+
+#include <algorithm>
+
+#include "cpp_chunk/flow_shop.h"
+
+namespace cpp_chunk {
+namespace {
+
+// Sizes that need more steps are not compared: what they could gain is below a per cent.
+constexpr std::int64_t kMaxFixedSteps = 8192;
+
+StepFeatures features_of(const Chunk& chunk) {
+  StepFeatures features;
+  features.add(chunk);
+  return features;
+}
+
+}  // namespace
+
+FixedChunks cut_into_fixed_chunks(const Stages& stages, const PromptWork& prompt,
+                                  std::int64_t num_tokens, std::int64_t alignment,
+                                  double give_up_ms) {
+  FixedChunks fixed;
+  FlowShop flow_shop(stages);
+  std::int64_t done = prompt.num_computed_tokens;
+  const std::int64_t end = done + prompt.num_tokens;
+  while (done < end && flow_shop.makespan_ms() <= give_up_ms) {
+    const Chunk chunk{.num_tokens = std::min(end - done, num_tokens - done % alignment),
+                      .num_computed_tokens = done};
+    flow_shop.add(features_of(chunk));
+    fixed.chunks.push_back(chunk);
+    done += chunk.num_tokens;
+  }
+  fixed.makespan_ms = flow_shop.makespan_ms();
+  return fixed;
+}
+
+std::vector<double> best_fixed_step_ms(const Stages& stages, const LatencyModel& model,
+                                       const PromptWork& prompt, const ChunkLimits& limits,
+                                       double limit_ms) {
+  FixedChunks best;
+  best.makespan_ms = limit_ms;
+  const auto consider = [&](std::int64_t num_tokens) {
+    if (num_tokens < std::max<std::int64_t>(1, limits.min_chunk_tokens) ||
+        num_tokens > limits.max_chunk_tokens || num_tokens % limits.alignment != 0 ||
+        prompt.num_tokens / num_tokens > kMaxFixedSteps) {
+      return;
+    }
+    FixedChunks fixed =
+        cut_into_fixed_chunks(stages, prompt, num_tokens, limits.alignment, best.makespan_ms);
+    if (fixed.makespan_ms < best.makespan_ms) {
+      best = std::move(fixed);
+    }
+  };
+  for (std::int64_t power = 1; power <= limits.max_chunk_tokens; power *= 2) {
+    consider(power);
+    consider(power + power / 2);
+  }
+  consider(limits.max_chunk_tokens / limits.alignment * limits.alignment);
+  std::vector<double> step_ms;
+  step_ms.reserve(best.chunks.size());
+  for (const Chunk& chunk : best.chunks) {
+    step_ms.push_back(model.step_ms(features_of(chunk)));
+  }
+  return step_ms;
+}
+
+}  // namespace cpp_chunk

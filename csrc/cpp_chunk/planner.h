@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "cpp_chunk/chunk_solver.h"
+#include "cpp_chunk/policy.h"
+#include "cpp_chunk/stages.h"
+#include "cpp_chunk/step_targets.h"
+
+namespace cpp_chunk {
+
+/// \brief What a planner is told once.
+struct PlannerSettings {
+  ChunkLimits limits;
+  /// In [0, 1]: how far the first chunk of a step moves from max_chunk_tokens to the solved one.
+  double smooth_factor = 1.0;
+  /// A step time to aim at whatever waits; by default the best one for the backlog.
+  std::optional<double> target_ms;
+};
+
+/// \brief Chunks of the step times that suit the backlog: the policy that serves.
+///
+/// The target is set when the first prompt joins, and raised when the backlog has grown by more
+/// than a little. While prompts are under way it does not fall, since the pipeline's fill and
+/// drain at the present step time are already paid for, until the work that it was set for has
+/// been done: so short requests never lower it.
+/// Decodes of the last step are taken to be in the next ones too and cost time in each: the more
+/// of them, the fewer and longer steps are best.
+class ChunkPlanner final : public ChunkPolicy {
+ public:
+  /// \param stages with what a step costs beyond its compute (the engine's gap) in the constants
+  /// \throws InvalidArgument
+  ChunkPlanner(const Stages& stages, const PlannerSettings& settings);
+
+  /// \brief Other models from the next step on; the target stays until the backlog changes.
+  /// \param target_ms as in PlannerSettings
+  void set_stages(const Stages& stages, std::optional<double> target_ms = std::nullopt);
+
+  void set_backlog(std::span<const PromptWork> prompts, std::size_t num_under_way) override;
+  void begin_step() override;
+  [[nodiscard]] std::int64_t chunk_tokens(const PromptWork& prompt,
+                                          std::int64_t max_tokens) override;
+  void add_chunk(const Chunk& chunk) override;
+
+  /// \brief The step time aimed at now, in ms, constant included.
+  [[nodiscard]] double target_ms() const noexcept { return targets_.at(step_index_); }
+
+  /// \brief Predicted time of the step so far in ms, the constant included.
+  [[nodiscard]] double step_ms() const noexcept { return solver_.step_ms(); }
+
+ private:
+  void price_by_slowest(std::span<const PromptWork> prompts);
+  void aim(const StepTargets& targets, std::size_t step_index, double work_ms);
+
+  Stages stages_;
+  PlannerSettings settings_;
+  std::size_t slowest_stage_ = 0;
+  ChunkSolver solver_;
+  StepTargets targets_;
+  std::size_t step_index_ = 0;  ///< into the row of targets
+  bool is_in_step_ = false;
+  bool has_prefill_ = false;     ///< the step under way holds one
+  double committed_ms_ = 0.0;    ///< work that the target was set for and that is still to do
+  double considered_ms_ = 0.0;   ///< work of the backlog that the target was last weighed for
+  StepFeatures decodes_;         ///< of the step under way
+  StepFeatures decodes_before_;  ///< of the step before
+};
+
+}  // namespace cpp_chunk

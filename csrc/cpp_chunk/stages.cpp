@@ -1,0 +1,43 @@
+#include "cpp_chunk/stages.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "cpp_chunk/error.h"
+
+namespace cpp_chunk {
+namespace {
+
+std::vector<LatencyModel> repeated(const LatencyModel& model, std::int64_t num_stages) {
+  if (num_stages < 1 || num_stages > kMaxStages) {
+    throw InvalidArgument("num_stages must be in [1, " + std::to_string(kMaxStages) + "], got " +
+                          std::to_string(num_stages));
+  }
+  return {static_cast<std::size_t>(num_stages), model};
+}
+
+}  // namespace
+
+Stages::Stages(std::vector<LatencyModel> models) : models_(std::move(models)) {
+  if (models_.empty() || models_.size() > static_cast<std::size_t>(kMaxStages)) {
+    throw InvalidArgument("a pipeline has 1 to " + std::to_string(kMaxStages) + " stages, got " +
+                          std::to_string(models_.size()));
+  }
+  are_equal_ = std::ranges::all_of(
+      models_, [this](const LatencyModel& model) { return model == models_.front(); });
+}
+
+Stages::Stages(const LatencyModel& model, std::int64_t num_stages)
+    : Stages(repeated(model, num_stages)) {}
+
+Stages Stages::with_overhead(const StepFeatures& features) const {
+  std::vector<LatencyModel> models;
+  models.reserve(models_.size());
+  for (const LatencyModel& model : models_) {
+    models.push_back(model.with_overhead(model.chunks_ms(features)));
+  }
+  return Stages(std::move(models));
+}
+
+}  // namespace cpp_chunk

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "cpp_chunk/chunk_solver.h"
+
+namespace cpp_chunk {
+
+/// \brief The step times to aim at, one step after the other.
+///
+/// One time for all steps where stages are alike; a row of them where other times win: ramps on
+/// unequal stages, or the times of a fixed size. After the row its last time holds.
+class StepTargets {
+ public:
+  /// \brief All steps take equally long.
+  explicit StepTargets(double target_ms) : step_ms_{target_ms} {}
+
+  /// \param step_ms not empty
+  explicit StepTargets(std::vector<double> step_ms) : step_ms_(std::move(step_ms)) {}
+
+  /// \brief The time, constant included, to aim at in the step of this index.
+  [[nodiscard]] double at(std::size_t index) const noexcept {
+    return step_ms_[std::min(index, step_ms_.size() - 1)];
+  }
+
+  /// \brief The longest step aimed at.
+  [[nodiscard]] double longest_ms() const noexcept { return *std::ranges::max_element(step_ms_); }
+
+  /// \brief Times that differ were made for the whole row: evening out the rest would undo them.
+  [[nodiscard]] Rest rest() const noexcept {
+    return step_ms_.size() == 1 ? Rest::shared_out : Rest::as_it_falls;
+  }
+
+  [[nodiscard]] const std::vector<double>& step_ms() const noexcept { return step_ms_; }
+
+ private:
+  std::vector<double> step_ms_;
+};
+
+}  // namespace cpp_chunk
