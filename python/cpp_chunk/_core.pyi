@@ -6,6 +6,7 @@ import typing
 __all__: list[str] = [
     "AtomPolicy",
     "Calibrator",
+    "ChunkPlanner",
     "ChunkPolicy",
     "ChunkSolver",
     "Distribution",
@@ -15,6 +16,7 @@ __all__: list[str] = [
     "FixedPolicy",
     "InvalidArgument",
     "LatencyModel",
+    "LayerSplit",
     "Plan",
     "RequestTimes",
     "SglangPolicy",
@@ -26,9 +28,13 @@ __all__: list[str] = [
     "TerapipePolicy",
     "VllmAscendPolicy",
     "base_target_ms",
+    "best_layer_split",
     "best_target_ms",
+    "default_layer_split",
     "fit_latency_model",
+    "makespan_bound_ms",
     "plan_chunks",
+    "plan_fixed_chunks",
     "simulate",
     "terapipe_plan",
 ]
@@ -79,6 +85,11 @@ class LatencyModel:
             typing.SupportsFloat | typing.SupportsIndex,
         ],
     ) -> None: ...
+    def scaled(self, factor: typing.SupportsFloat | typing.SupportsIndex) -> LatencyModel:
+        """The model of a stage on which everything takes factor times as long.
+
+        Raises InvalidArgument unless factor is finite and >= 0.
+        """
     def step_ms(
         self,
         chunks: collections.abc.Sequence[
@@ -91,6 +102,13 @@ class LatencyModel:
 
         chunks: [(num_tokens, num_computed_tokens), ...]; none at all costs the constant.
         Raises InvalidArgument for token counts that are negative or above 10^12.
+        """
+    def with_overhead(
+        self, overhead_ms: typing.SupportsFloat | typing.SupportsIndex
+    ) -> LatencyModel:
+        """The model of steps that each take overhead_ms longer, such as the engine's gap.
+
+        Raises InvalidArgument unless overhead_ms is finite and >= 0.
         """
     @property
     def constant(self) -> float:
@@ -143,15 +161,21 @@ class ChunkSolver:
         model: LatencyModel,
         *,
         max_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
-        min_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
-        alignment: typing.SupportsInt | typing.SupportsIndex,
+        min_chunk_tokens: typing.SupportsInt | typing.SupportsIndex = 1,
+        alignment: typing.SupportsInt | typing.SupportsIndex = 1,
+        preferred_multiples: collections.abc.Sequence[
+            typing.SupportsInt | typing.SupportsIndex
+        ] = [],
+        max_step_ms: typing.SupportsFloat | typing.SupportsIndex = ...,
         smooth_factor: typing.SupportsFloat | typing.SupportsIndex = 1.0,
         base_chunk_tokens: typing.SupportsInt | typing.SupportsIndex | None = None,
     ) -> None:
         """Make a solver for a model and an engine's limits, in tokens.
 
         max_chunk_tokens: cap of every chunk; min_chunk_tokens: floor of the first chunk of a step;
-        alignment: chunks end on multiples of it, but for a prompt's last.
+        alignment: chunks end on multiples of it, but for a prompt's last; preferred_multiples: what a
+        chunk's size should be a multiple of where these are small beside it; max_step_ms: no chunk makes
+        a step longer, but for one alignment step where a prompt would not move on otherwise.
         smooth_factor in [0, 1]: first chunks are base + smooth_factor * (solved - base); 0 is fixed
         chunking. base_chunk_tokens: by default max_chunk_tokens.
         Raises InvalidArgument when they contradict each other.
@@ -183,11 +207,6 @@ class ChunkSolver:
         decodes, unless nothing remains or is admitted.
         Raises InvalidArgument for counts that are negative or above 10^12, or before begin_step.
         """
-    def set_target(self, target_ms: typing.SupportsFloat | typing.SupportsIndex) -> None:
-        """Aim the step under way at another time, the constant included.
-
-        Raises InvalidArgument for NaN or a negative time.
-        """
     @property
     def step_ms(self) -> float:
         """Predicted time of the step so far in ms, the constant included."""
@@ -199,62 +218,25 @@ class Plan:
         """Tokens of each step, in order."""
     @property
     def makespan_ms(self) -> float:
-        """Time until the last step leaves the last stage, in ms."""
+        """Time until the last step leaves the last stage, in ms: the time to first token of a lone prompt."""
+    @property
+    def step_targets_ms(self) -> list[float]:
+        """Step times aimed at on the slowest stage, in ms, the constant included: one for all steps, or a row of which the last holds for all that follow."""
     @property
     def target_ms(self) -> float:
-        """Step time aimed at, in ms, the constant included."""
+        """The longest of step_targets_ms."""
 
-class Calibrator:
-    """Refits a latency model over a profile and the last measured steps."""
-    def __init__(
-        self,
-        profile_samples: collections.abc.Sequence[
-            tuple[
-                collections.abc.Sequence[
-                    tuple[
-                        typing.SupportsInt | typing.SupportsIndex,
-                        typing.SupportsInt | typing.SupportsIndex,
-                    ]
-                ],
-                typing.SupportsFloat | typing.SupportsIndex,
-            ]
-        ],
-        *,
-        capacity: typing.SupportsInt | typing.SupportsIndex,
-    ) -> None:
-        """Keep a profile, [(chunks, latency_ms), ...], and room for `capacity` recent steps.
-
-        Raises InvalidArgument for an unusable profile sample or a capacity outside [1, 10^6].
-        """
-    def add(
-        self,
-        chunks: collections.abc.Sequence[
-            tuple[
-                typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
-            ]
-        ],
-        latency_ms: typing.SupportsFloat | typing.SupportsIndex,
-    ) -> bool:
-        """Remember a measured step, in place of the oldest when full.
-
-        chunks: [(num_tokens, num_computed_tokens), ...]; latency_ms: of one stage.
-        False when the sample is unusable (no tokens, negative ones, latency not finite and > 0): it is
-        counted in num_rejected and dropped.
-        """
-    def refit(self) -> FitReport:
-        """Fit profile and recent steps together. Raises FitRefused; see fit_latency_model.
-
-        Lets other Python threads run meanwhile; until it returns, this object is not to be used.
-        """
+class LayerSplit:
+    """How many of a model's layers each stage gets (VLLM_PP_LAYER_PARTITION)."""
     @property
-    def capacity(self) -> int:
-        """Most recent steps kept."""
+    def layers(self) -> list[int]:
+        """Layers of each stage, in order."""
     @property
-    def num_recent(self) -> int:
-        """Recent steps held now."""
+    def makespan_before_ms(self) -> float:
+        """The same with the layers that the stages were measured with."""
     @property
-    def num_rejected(self) -> int:
-        """Unusable samples dropped so far."""
+    def makespan_ms(self) -> float:
+        """Time to first token of the prompt with these layers, in ms."""
 
 class StepFeatures:
     """What the latency of a step depends on, summed over its chunks."""
@@ -318,6 +300,138 @@ class ChunkPolicy:
         wait, first come first; num_under_way: how many of them, from the front, have chunks in earlier
         steps.
         """
+
+class ChunkPlanner(ChunkPolicy):
+    """Chunks of the step times that suit the backlog: what serves in vLLM.
+
+    The target is set when a prompt joins an idle pipeline, raised when the backlog has grown, and
+    falls only once the work that it was set for is done. Not thread-safe.
+    """
+    def __init__(
+        self,
+        stages: collections.abc.Sequence[LatencyModel],
+        *,
+        max_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
+        min_chunk_tokens: typing.SupportsInt | typing.SupportsIndex = 1,
+        alignment: typing.SupportsInt | typing.SupportsIndex = 1,
+        preferred_multiples: collections.abc.Sequence[
+            typing.SupportsInt | typing.SupportsIndex
+        ] = [],
+        max_step_ms: typing.SupportsFloat | typing.SupportsIndex = ...,
+        smooth_factor: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        target_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
+    ) -> None:
+        """Make a planner.
+
+        stages: one LatencyModel for each, in order, with what a step costs beyond its compute (the
+        engine's gap) in the constants. The limits are those of plan_chunks. smooth_factor in [0, 1]:
+        first chunks are max_chunk_tokens + smooth_factor * (solved - max_chunk_tokens).
+        target_ms: a step time to aim at whatever waits; None: the best one for the backlog.
+        Raises InvalidArgument when these contradict each other.
+        """
+    def add_chunk(
+        self,
+        num_tokens: typing.SupportsInt | typing.SupportsIndex,
+        num_computed_tokens: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """The step now holds this chunk as well; one token counts as a decode.
+
+        Raises InvalidArgument for bad counts.
+        """
+    def begin_step(self) -> None:
+        """Start a new, empty step."""
+    def chunk_tokens(
+        self,
+        remaining_tokens: typing.SupportsInt | typing.SupportsIndex,
+        num_computed_tokens: typing.SupportsInt | typing.SupportsIndex,
+        max_tokens: typing.SupportsInt | typing.SupportsIndex,
+    ) -> int:
+        """Chunk, in tokens, for a prompt in the step as it stands; commits nothing.
+
+        0 when the step is full. Raises InvalidArgument for bad counts.
+        """
+    def set_backlog(
+        self,
+        prompts: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+            ]
+        ],
+        num_under_way: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """What waits or is part-way: [(remaining_tokens, num_computed_tokens), ...].
+
+        First the num_under_way prompts that have chunks in earlier steps, then those that wait, first
+        come first. Also the step under way is then aimed anew.
+        Raises InvalidArgument for bad counts.
+        """
+    def set_stages(
+        self,
+        stages: collections.abc.Sequence[LatencyModel],
+        target_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
+    ) -> None:
+        """Plan with other models from the next step on; the target stays for the present backlog.
+
+        Raises InvalidArgument for another number of stages.
+        """
+    @property
+    def step_ms(self) -> float:
+        """Predicted time of the step so far in ms, the constant included."""
+    @property
+    def target_ms(self) -> float:
+        """Step time aimed at now, in ms, the constant included."""
+
+class Calibrator:
+    """Refits a latency model over a profile and the last measured steps."""
+    def __init__(
+        self,
+        profile_samples: collections.abc.Sequence[
+            tuple[
+                collections.abc.Sequence[
+                    tuple[
+                        typing.SupportsInt | typing.SupportsIndex,
+                        typing.SupportsInt | typing.SupportsIndex,
+                    ]
+                ],
+                typing.SupportsFloat | typing.SupportsIndex,
+            ]
+        ],
+        *,
+        capacity: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """Keep a profile, [(chunks, latency_ms), ...], and room for `capacity` recent steps.
+
+        Raises InvalidArgument for an unusable profile sample or a capacity outside [1, 10^6].
+        """
+    def add(
+        self,
+        chunks: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+            ]
+        ],
+        latency_ms: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> bool:
+        """Remember a measured step, in place of the oldest when full.
+
+        chunks: [(num_tokens, num_computed_tokens), ...]; latency_ms: of one stage.
+        False when the sample is unusable (no tokens, negative ones, latency not finite and > 0): it is
+        counted in num_rejected and dropped.
+        """
+    def refit(self) -> FitReport:
+        """Fit profile and recent steps together. Raises FitRefused; see fit_latency_model.
+
+        Lets other Python threads run meanwhile; until it returns, this object is not to be used.
+        """
+    @property
+    def capacity(self) -> int:
+        """Most recent steps kept."""
+    @property
+    def num_recent(self) -> int:
+        """Recent steps held now."""
+    @property
+    def num_rejected(self) -> int:
+        """Unusable samples dropped so far."""
 
 class FixedPolicy(ChunkPolicy):
     """Chunks of one size: what vLLM does with max_num_batched_tokens set to it.
@@ -584,23 +698,54 @@ def base_target_ms(
     1 <= base_chunk_tokens <= 10^12.
     """
 
+def best_layer_split(
+    stages: collections.abc.Sequence[LatencyModel],
+    prompt_tokens: typing.SupportsInt | typing.SupportsIndex,
+    layers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    *,
+    max_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
+    min_chunk_tokens: typing.SupportsInt | typing.SupportsIndex = 1,
+    alignment: typing.SupportsInt | typing.SupportsIndex = 1,
+    preferred_multiples: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    max_step_ms: typing.SupportsFloat | typing.SupportsIndex = ...,
+) -> LayerSplit:
+    """The layer split that evens the stages out for a prompt, and what it would bring.
+
+    layers: of each stage, when its model was measured. A layer is taken to cost what its stage's
+    layers cost on average. The layers are returned as given when nothing is better.
+    Raises InvalidArgument for counts below 1, or not one count for each stage.
+    """
+
 def best_target_ms(
-    model: LatencyModel,
+    stages: collections.abc.Sequence[LatencyModel],
     prompts: collections.abc.Sequence[
         tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
     ],
     *,
-    num_stages: typing.SupportsInt | typing.SupportsIndex,
     max_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
-    min_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
-    alignment: typing.SupportsInt | typing.SupportsIndex,
+    min_chunk_tokens: typing.SupportsInt | typing.SupportsIndex = 1,
+    alignment: typing.SupportsInt | typing.SupportsIndex = 1,
+    preferred_multiples: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    max_step_ms: typing.SupportsFloat | typing.SupportsIndex = ...,
 ) -> float:
     """Step time, in ms and with the constant, that gets a backlog through the pipeline soonest.
 
-    prompts: [(remaining_tokens, num_computed_tokens), ...], taken as one flow, in order.
-    num_stages: pipeline stages of equal speed; max_chunk_tokens: tokens that a step may hold.
-    Minimises sum(t) + (num_stages - 1) * max(t) over real plans, within a bounded time.
+    stages: one LatencyModel for each, in order; the time is that on the slowest of them, and of the
+    longest step where stages are unequal. prompts: [(remaining_tokens, num_computed_tokens), ...],
+    taken as one flow, in order. max_chunk_tokens: tokens that a step may hold.
+    Minimises the flow shop's makespan, sum(t) + (S-1) * max(t) for S equal stages, over real plans,
+    within a bounded time.
     Raises InvalidArgument for an empty backlog, bad counts, or limits that contradict each other.
+    """
+
+def default_layer_split(
+    num_layers: typing.SupportsInt | typing.SupportsIndex,
+    num_stages: typing.SupportsInt | typing.SupportsIndex,
+) -> list[int]:
+    """Layers of each stage as vLLM splits them without VLLM_PP_LAYER_PARTITION.
+
+    Equal shares; what is left over goes to the stages before the last, one each.
+    Raises InvalidArgument unless 1 <= num_stages <= num_layers.
     """
 
 def fit_latency_model(
@@ -625,21 +770,52 @@ def fit_latency_model(
     is not finite and > 0; FitRefused, with its `reason`, when the samples do not carry a model.
     """
 
+def makespan_bound_ms(
+    stages: collections.abc.Sequence[LatencyModel],
+    prompts: collections.abc.Sequence[
+        tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+    ],
+) -> float:
+    """The shortest time, in ms, in which any steps could take a backlog through the stages.
+
+    Without alignment, cap, or whole tokens. For S equal stages, work W that no cut changes and a
+    constant c this is (sqrt(W) + sqrt((S-1)*c))^2.
+    stages: one LatencyModel for each; prompts: [(remaining_tokens, num_computed_tokens), ...].
+    Raises InvalidArgument for an empty backlog or bad counts.
+    """
+
 def plan_chunks(
-    model: LatencyModel,
+    stages: collections.abc.Sequence[LatencyModel],
     prompt_tokens: typing.SupportsInt | typing.SupportsIndex,
     *,
-    num_stages: typing.SupportsInt | typing.SupportsIndex,
     max_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
-    min_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
-    alignment: typing.SupportsInt | typing.SupportsIndex,
+    min_chunk_tokens: typing.SupportsInt | typing.SupportsIndex = 1,
+    alignment: typing.SupportsInt | typing.SupportsIndex = 1,
+    preferred_multiples: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    max_step_ms: typing.SupportsFloat | typing.SupportsIndex = ...,
     num_computed_tokens: typing.SupportsInt | typing.SupportsIndex = 0,
 ) -> Plan:
-    """Plan one prompt: the best target, then the chunks that serving would choose for it.
+    """Plan one prompt: the best step times, then the chunks that serving would choose for it.
 
-    prompt_tokens: the whole prompt, of which num_computed_tokens are already computed; the chunks
-    sum to the difference. Times in ms. Raises InvalidArgument unless 0 <= num_computed_tokens <
-    prompt_tokens <= 10^12 and the limits agree with each other.
+    stages: one LatencyModel for each, in order. prompt_tokens: the whole prompt, of which
+    num_computed_tokens are already computed; the chunks sum to the difference.
+    max_chunk_tokens: cap of every chunk; min_chunk_tokens: floor of a step's first chunk; alignment:
+    chunks end on multiples of it; preferred_multiples: what a chunk's size should be a multiple of
+    where these are small beside it; max_step_ms: no step is planned longer.
+    Raises InvalidArgument unless 0 <= num_computed_tokens < prompt_tokens <= 10^12 and the limits
+    agree with each other.
+    """
+
+def plan_fixed_chunks(
+    stages: collections.abc.Sequence[LatencyModel],
+    prompt_tokens: typing.SupportsInt | typing.SupportsIndex,
+    chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
+    *,
+    num_computed_tokens: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> Plan:
+    """One prompt in chunks of chunk_tokens, the last one smaller: what dynamic chunks compete with.
+
+    Raises InvalidArgument for counts outside of [1, 10^12].
     """
 
 def simulate(

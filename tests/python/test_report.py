@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from cpp_chunk.report.gantt import Span, idle_spans
+from cpp_chunk.report.page import coefficient_rows
+from cpp_chunk.report.words import chunk_list
 
 from benchmarks.pipeline_view import EngineView, PipelineRound
 from benchmarks.report import (
@@ -18,9 +21,6 @@ from benchmarks.report import (
     summary_rows,
 )
 from benchmarks.trace import Chunk, Coefficients, ModelFit, StageTime, Step
-from cpp_chunk.report.gantt import Span, idle_spans
-from cpp_chunk.report.page import coefficient_rows
-from cpp_chunk.report.words import chunk_list
 
 COEFFICIENTS = Coefficients(5e-5, 4e-5, 0.05, 0.002, 4.0)
 

@@ -109,7 +109,7 @@ def _parameters(bell: Normal | LogNormal) -> str:
 def _truncated_normal(
     generator: random.Random, mean: float, std: float, low: float, high: float
 ) -> float:
-    """Drawn from the share of the distribution between the ends: no redrawing, whatever they are."""
+    """Drawn from the share of the distribution between the ends, so never drawn again."""
     if std == 0:
         return mean
     normal = statistics.NormalDist(mean, std)
@@ -128,7 +128,7 @@ def _read_uniform(text: str) -> Uniform:
     return Uniform(low, high)
 
 
-def _read_bell(text: str, kind: type[Normal] | type[LogNormal]) -> Normal | LogNormal:
+def _read_bell(text: str, kind: type[Normal | LogNormal]) -> Normal | LogNormal:
     given: dict[str, int] = {}
     for pair in text.split(","):
         key, separator, value = pair.partition("=")

@@ -12,8 +12,10 @@ from cpp_chunk.cli.values import Kind
 from cpp_chunk.profile_file import PipelineProfile, ProfileError, read_profile, write_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from cpp_chunk.cli.points_file import RowFilter
 
 COEFFICIENT_NAMES = ("quadratic", "cross", "linear", "context", "constant")
 
@@ -87,7 +89,7 @@ def load_pipeline(
     profile: Path | None,
     coefficients: Sequence[LatencyModel] | None,
     points: Path | None,
-    where: Mapping[str, str],
+    where: Sequence[RowFilter],
     num_stages: int | None,
     gap_ms: float | None,
 ) -> Pipeline:
@@ -97,7 +99,7 @@ def load_pipeline(
         profile: a file that `read_profile` reads.
         coefficients: one model for all stages, or one a stage.
         points: a CSV file of measured chunks; one fit a stage.
-        where: the points' rows to take, by the value of a column.
+        where: which of the points' rows to take.
         num_stages: of the pipeline; None where the source tells it.
         gap_ms: replaces the source's own.
 
@@ -167,7 +169,7 @@ def _one_a_stage(
     return models
 
 
-def _fit_stages(points: Path, where: Mapping[str, str]) -> tuple[FitReport, ...]:
+def _fit_stages(points: Path, where: Sequence[RowFilter]) -> tuple[FitReport, ...]:
     fits = []
     for stage, samples in enumerate(read_points(points, where)):
         try:

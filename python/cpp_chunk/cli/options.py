@@ -8,6 +8,7 @@ import typer
 from cpp_chunk._core import LatencyModel
 from cpp_chunk.cli.distributions import LENGTHS, Lengths
 from cpp_chunk.cli.latency_source import COEFFICIENTS
+from cpp_chunk.cli.points_file import RowFilter
 from cpp_chunk.cli.values import (
     MAX_STAGES,
     MILLISECONDS,
@@ -29,11 +30,11 @@ DEFAULT_MAX_TOKENS = 32768
 DEFAULT_BLOCK_TOKENS = 16
 
 
-def _equation(text: str) -> tuple[str, str]:
+def _row_filter(text: str) -> RowFilter:
     column, separator, value = text.partition("=")
     if not separator or not column:
         raise ValueError(text)
-    return column, value
+    return RowFilter(column, value)
 
 
 Profile = Annotated[
@@ -70,10 +71,10 @@ Points = Annotated[
     ),
 ]
 Where = Annotated[
-    list[tuple[str, str]] | None,
+    list[RowFilter] | None,
     option(
         "--where",
-        kind=Kind(_equation, "COLUMN=VALUE, such as model=tiny"),
+        kind=Kind(_row_filter, "COLUMN=VALUE, such as model=tiny"),
         help="Take only the rows of --points with this value in this column (repeatable).",
         metavar="COLUMN=VALUE",
         panel=MODEL,

@@ -16,7 +16,7 @@ from cpp_chunk.cli.prompt_plan import (
     named_lengths,
     plan_prompt,
 )
-from cpp_chunk.cli.values import LAYERS, option, tokens_from, whole_from
+from cpp_chunk.cli.values import LAYERS, LayerPartition, option, tokens_from, whole_from
 
 EXAMPLES = """\
 [bold]Examples[/]
@@ -75,7 +75,7 @@ def plan(
         ),
     ] = None,
     layer_partition: Annotated[
-        tuple[int, ...] | None,
+        LayerPartition | None,
         option(
             "--layer-partition",
             kind=LAYERS,
@@ -94,7 +94,7 @@ def plan(
         profile=profile,
         coefficients=coefficients,
         points=points,
-        where=dict(where or ()),
+        where=where or (),
         num_stages=pipeline_parallel_size,
         gap_ms=gap_ms,
     )
@@ -132,7 +132,7 @@ def plan(
                 "count": NUM_DRAWS,
                 "seed": seed,
             }
-        print(json.dumps(result, indent=1))  # noqa: T201
+        print(json.dumps(result, indent=1))
         return
     console = result_console()
     plan_view.print_pipeline(console, pipeline, limits)

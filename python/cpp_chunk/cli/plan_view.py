@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from cpp_chunk.cli.latency_source import Pipeline
     from cpp_chunk.cli.prompt_plan import PlanLimits, PromptPlan
 
-_MAX_GROUPS = 18
+_MAX_GROUPS = 12
+# Where the values stand, beside their names.
+_INDENT = 19
 # Steps whose targets differ by less are of equal time.
 _EQUAL_SHARE = 1e-3
 
@@ -64,27 +67,27 @@ def print_plan(console: Console, plan: PromptPlan, num_computed_tokens: int) -> 
     console.print(f"\n[bold]{plan.prompt_tokens} tokens[/]{cached}")
     num_chunks = len(plan.plan.chunks)
     noun = "chunk" if num_chunks == 1 else "chunks"
+    ttft_ms, best_ms = plan.plan.makespan_ms, plan.best_fixed.makespan_ms
+    over_bound, under_best = _against(ttft_ms, plan.bound_ms), _against(ttft_ms, best_ms)
     rows = [
         ("target", _target_text(plan.plan.step_targets_ms, plan.plan.target_ms)),
         (noun, f"{num_chunks}: {chunk_list(plan.plan.chunks, _MAX_GROUPS)}"),
-        ("TTFT predicted", f"[bold]{duration(plan.plan.makespan_ms)}[/]"),
+        ("TTFT predicted", duration(ttft_ms)),
         (
             "bound",
-            f"{duration(plan.bound_ms)}, (sqrt(W) + sqrt((S-1)c))^2; the plan is "
-            f"{_against(plan.plan.makespan_ms, plan.bound_ms)}",
+            f"{duration(plan.bound_ms)} = (sqrt(W) + sqrt((S-1)c))^2; the plan is {over_bound}",
         ),
         (
             "best fixed size",
-            f"{plan.best_fixed_tokens} tokens: {duration(plan.best_fixed.makespan_ms)}; the plan "
-            f"is {_against(plan.plan.makespan_ms, plan.best_fixed.makespan_ms)}",
+            f"{plan.best_fixed_tokens} tokens: {duration(best_ms)}; the plan is {under_best}",
         ),
     ]
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    for name, text in rows:
+        # "3 x 512" stays on one line: textwrap breaks at plain spaces only.
+        kept = text.replace(" x ", "\u00a0x\u00a0")
+        lines = textwrap.wrap(kept, console.width - _INDENT, break_long_words=False)
+        lines = [line.replace("\u00a0", " ") for line in lines]
+        console.print(f"  {name:<{_INDENT - 2}}" + f"\n{' ' * _INDENT}".join(lines), soft_wrap=True)
 
 
 def print_plans(
@@ -124,8 +127,8 @@ def print_layer_split(console: Console, plan: PromptPlan, layers: Sequence[int])
         return
     better = ",".join(map(str, split.layers))
     console.print(
-        f"\n[bold]layers[/] {now} now; [bold]VLLM_PP_LAYER_PARTITION={better}[/] would bring the TTFT of "
-        f"{plan.prompt_tokens} tokens from {duration(split.makespan_before_ms)} to "
+        f"\n[bold]layers[/] {now} now; [bold]VLLM_PP_LAYER_PARTITION={better}[/] would bring the "
+        f"TTFT of {plan.prompt_tokens} tokens from {duration(split.makespan_before_ms)} to "
         f"{duration(split.makespan_ms)} ({percent(plan.layer_split_gain, 1)} sooner)",
         soft_wrap=True,
     )

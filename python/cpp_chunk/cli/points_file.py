@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import dataclass
 from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
 from cpp_chunk.cli.errors import CommandError, unreadable, wrong_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
     from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RowFilter:
+    """Rows to take: those with this value in this column."""
+
+    column: str
+    value: str
+
 
 # One chunk alone in its step, as (num_tokens, num_computed_tokens), and the stage's time in ms.
 Sample = tuple[list[tuple[int, int]], float]
@@ -19,13 +29,13 @@ Sample = tuple[list[tuple[int, int]], float]
 _COLUMNS = "num_tokens, num_computed_tokens, stage0_ms and, if there are more stages, stage1_ms ..."
 
 
-def read_points(path: Path, where: Mapping[str, str]) -> list[list[Sample]]:
+def read_points(path: Path, where: Sequence[RowFilter]) -> list[list[Sample]]:
     """Reads the samples of each stage.
 
     Args:
         path: CSV with the columns num_tokens, num_computed_tokens, stage0_ms, stage1_ms and so
             on; others are passed over.
-        where: only rows with these values in these columns are taken.
+        where: only rows that all of these take.
 
     Raises:
         CommandError: the file cannot be read, lacks a column, or holds a wrong value.
@@ -43,13 +53,11 @@ def read_points(path: Path, where: Mapping[str, str]) -> list[list[Sample]]:
     stages = list(takewhile(lambda name: name in header, names))
     if not stages or not {"num_tokens", "num_computed_tokens"} <= set(header):
         raise CommandError(f"--points {path} has the columns {header}: needed are {_COLUMNS}.")
-    for column in where:
-        if column not in header:
-            raise wrong_value("--where", column, f"a column of {path}: {', '.join(header)}")
+    for one in where:
+        if one.column not in header:
+            raise wrong_value("--where", one.column, f"a column of {path}: {', '.join(header)}")
     chosen = [
-        (number, row)
-        for number, row in rows
-        if all(row[column] == value for column, value in where.items())
+        (number, row) for number, row in rows if all(row[one.column] == one.value for one in where)
     ]
     if not chosen:
         raise CommandError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 # Base chunks that the published rules are tried at, within the cap.
 _BASES_TOKENS = (2048, 4096, 8192, 16384, 32768)
 # The programme's time grows with the square of a prompt's granules.
-_MAX_GRANULES = 512
+_MAX_GRANULES = 2048
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,7 @@ class _Policy:
 
 
 def _dynamic(maker: PolicyMaker, _base_tokens: int) -> ChunkPolicy:
-    limits = maker.limits
-    return ChunkPlanner(
-        maker.pipeline.stages_with_gap,
-        max_chunk_tokens=limits.max_chunk_tokens,
-        min_chunk_tokens=limits.min_chunk_tokens,
-        alignment=limits.alignment,
-        preferred_multiples=limits.preferred_multiples,
-        max_step_ms=limits.max_step_ms,
-    )
+    return ChunkPlanner(maker.pipeline.stages_with_gap, **maker.limits.arguments)
 
 
 # The published rules see what a forward pass takes on the slowest stage; the gap is not in it.
@@ -144,8 +135,3 @@ POLICIES = Kind(
         f"{name}[=TOKENS]" if policy.has_base else name for name, policy in _POLICIES.items()
     ),
 )
-
-
-def nearest_policy(name: str) -> str:
-    """The known name that is most like this one."""
-    return difflib.get_close_matches(name, _POLICIES, n=1, cutoff=0.0)[0]

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
     from cpp_chunk._core import LatencyModel
     from cpp_chunk.cli.latency_source import Pipeline
+    from cpp_chunk.cli.values import LayerPartition
 
 # Powers of two and their midpoints. Down to 256: with a small model on a CPU the best fixed size
 # lies below 1024, and a baseline must not be weaker than what a user can set.
-FIXED_SIZES_TOKENS = tuple(size for k in range(8, 15) for size in (1 << k, 3 << (k - 1))) + (32768,)
+FIXED_SIZES_TOKENS = (*(half << k for k in range(7, 14) for half in (2, 3)), 32768)
 
 NUM_DRAWS = 10_000
 _QUANTILES = (("p10", 0.1), ("p50", 0.5), ("p90", 0.9), ("max", 1.0))
@@ -42,6 +43,17 @@ class PlanLimits:
     alignment: int
     preferred_multiples: tuple[int, ...]
     max_step_ms: float = math.inf
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """As the core's functions take them."""
+        return {
+            "max_chunk_tokens": self.max_chunk_tokens,
+            "min_chunk_tokens": self.min_chunk_tokens,
+            "alignment": self.alignment,
+            "preferred_multiples": self.preferred_multiples,
+            "max_step_ms": self.max_step_ms,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """As the result shows it; None where a step has no limit."""
@@ -153,12 +165,8 @@ def plan_prompt(
     plan = plan_chunks(
         stages,
         prompt_tokens,
-        max_chunk_tokens=limits.max_chunk_tokens,
-        min_chunk_tokens=limits.min_chunk_tokens,
-        alignment=limits.alignment,
-        preferred_multiples=limits.preferred_multiples,
         num_computed_tokens=num_computed_tokens,
-        max_step_ms=limits.max_step_ms,
+        **limits.arguments,
     )
     left = [(prompt_tokens - num_computed_tokens, num_computed_tokens)]
     best_tokens, best = best_fixed_plan(
@@ -166,7 +174,7 @@ def plan_prompt(
     )
     split = None
     if layers is not None and not pipeline.is_even:
-        split = best_layer_split(stages, prompt_tokens, layers)
+        split = best_layer_split(stages, prompt_tokens, layers, **limits.arguments)
     return PromptPlan(
         name, prompt_tokens, plan, makespan_bound_ms(stages, left), best_tokens, best, split
     )
@@ -182,7 +190,7 @@ def named_lengths(lengths: Lengths, seed: int) -> list[tuple[str, int]]:
 
 
 def layers_of_stages(
-    num_layers: int | None, partition: Sequence[int] | None, num_stages: int
+    num_layers: int | None, partition: LayerPartition | None, num_stages: int
 ) -> list[int] | None:
     """Layers of each stage: as given, or as vLLM splits them; None where nothing is known.
 
@@ -190,16 +198,15 @@ def layers_of_stages(
         CommandError: the two contradict each other or the number of stages.
     """
     if partition is not None:
-        shown = ",".join(map(str, partition))
-        if len(partition) != num_stages:
+        if len(partition.layers) != num_stages:
             raise wrong_value(
-                "--layer-partition", shown, f"{num_stages} numbers, one for each stage"
+                "--layer-partition", str(partition), f"{num_stages} numbers, one for each stage"
             )
-        if num_layers is not None and sum(partition) != num_layers:
+        if num_layers is not None and sum(partition.layers) != num_layers:
             raise wrong_value(
-                "--layer-partition", shown, f"numbers whose sum is --layers {num_layers}"
+                "--layer-partition", str(partition), f"numbers whose sum is --layers {num_layers}"
             )
-        return list(partition)
+        return list(partition.layers)
     if num_layers is None:
         return None
     if num_layers < num_stages:

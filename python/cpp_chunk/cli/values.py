@@ -102,18 +102,28 @@ def _share(text: str) -> float:
     return number
 
 
-def _multiples(text: str) -> tuple[int, ...]:
-    numbers = tuple(int(part) for part in text.split(","))
-    if not numbers or min(numbers) < 1:
+@dataclass(frozen=True)
+class LayerPartition:
+    """Layers of each stage."""
+
+    layers: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.layers))
+
+
+def _layer_partition(text: str) -> LayerPartition:
+    layers = tuple(int(part) for part in text.split(","))
+    if min(layers) < 1:
         raise ValueError(text)
-    return numbers
+    return LayerPartition(layers)
 
 
 MILLISECONDS = Kind(_non_negative, "a finite number of milliseconds of at least 0")
 POSITIVE_MILLISECONDS = Kind(_positive, "a finite number of milliseconds above 0")
 RATE = Kind(_positive, "a finite number of requests a second above 0")
 SHARE = Kind(_share, "a number from 0 to 1")
-LAYERS = Kind(_multiples, "whole numbers of layers from 1, one a stage, such as 16,15,15,15")
+LAYERS = Kind(_layer_partition, "whole numbers of layers from 1, one a stage, such as 16,15,15,15")
 
 
 def option(

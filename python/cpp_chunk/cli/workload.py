@@ -126,8 +126,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 row = None
             if not isinstance(row, dict):
                 raise CommandError(
-                    f"--workload {path} line {number} is no JSON object: allowed is "
-                    '{"prompt_tokens": 4096} with arrival_ms, output_tokens, cached_tokens if wanted.'
+                    f"--workload {path} line {number} is no JSON object: allowed is one with "
+                    f"{', '.join(WorkloadRow.model_fields)}."
                 )
             yield number, row
 

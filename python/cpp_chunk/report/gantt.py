@@ -25,6 +25,8 @@ _CAPTION_PX = 40
 # Of many stages, lanes are lower, so that pipelines can still be compared on one screen.
 _LANE_PX, _LOW_LANE_PX, _MAX_HIGH_LANES = 44, 24, 2
 _GAP_PX = 33
+# Of more bars than this in a pipeline, the edges would hide the bars.
+_MAX_EDGED = 160
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ def _bars(chart: Chart, axis_suffix: str, axis_end_s: float) -> list[dict[str, A
             "hovertemplate": [f"{bar.hover}<extra></extra>" for _, bar, _ in steps],
             "marker": {
                 "color": [tint for _, _, tint in steps],
-                "line": {"color": "white", "width": 1},
+                "line": {"color": "white", "width": 1 if len(steps) <= _MAX_EDGED else 0.3},
             },
         },
     ]
