@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path  # noqa: TC003
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,8 +17,8 @@ from cpp_chunk._core import LatencyModel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FORMAT = "cpp_chunk profile"
-VERSION = 1
+FORMAT: Final = "cpp_chunk profile"
+VERSION: Final = 1
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

@@ -25,7 +25,6 @@ app = typer.Typer(
     name="cpp-chunk",
     help="Chunked prefill under pipeline parallelism: plan a prompt's chunks, or simulate a "
     "workload, from a latency model. Needs neither vLLM nor a device.",
-    no_args_is_help=True,
     rich_markup_mode="rich",
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -63,10 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 2, and one sentence on standard error, for a wrong input.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(app)
     try:
         code = command.main(
-            args=None if arguments is None else list(arguments),
+            # Who asks for nothing wants to know what there is.
+            args=given or ["--help"],
             prog_name="cpp-chunk",
             standalone_mode=False,
         )

@@ -52,8 +52,8 @@ Coefficients = Annotated[
     option(
         "--coefficients",
         kind=COEFFICIENTS,
-        help="quadratic=..,cross=..,linear=..,context=..,constant=.. in ms: once for all stages, "
-        "or once a stage.",
+        help="linear=6e-3,constant=26.1 and so on, in ms; also quadratic, cross, context. "
+        "Once for all stages, or once a stage.",
         metavar="NAME=MS,...",
         panel=MODEL,
         show_default=False,
@@ -191,7 +191,7 @@ PromptTokens = Annotated[
         kind=LENGTHS,
         help="Length of the prompts: 131072, 128k, uniform:4096-65536, "
         "normal:mean=32k,std=32k,min=4k,max=64k, lognormal:mean=8k,std=16k.",
-        metavar="TOKENS|DISTRIBUTION",
+        metavar="LENGTH",
         panel=WORKLOAD,
         show_default=False,
     ),

@@ -1,7 +1,6 @@
 """`cpp-chunk plan`: how a prompt goes through a pipeline."""
 
 import json
-import math
 from typing import Annotated
 
 from cpp_chunk.cli import options, plan_view
@@ -9,9 +8,9 @@ from cpp_chunk.cli.console import result_console
 from cpp_chunk.cli.distributions import LENGTHS, Constant
 from cpp_chunk.cli.errors import CommandError
 from cpp_chunk.cli.latency_source import load_pipeline, save_pipeline
+from cpp_chunk.cli.limits import limits_of_options
 from cpp_chunk.cli.prompt_plan import (
     NUM_DRAWS,
-    PlanLimits,
     layers_of_stages,
     named_lengths,
     plan_prompt,
@@ -23,8 +22,8 @@ EXAMPLES = """\
 
 A 128k prompt through four stages, as the model of Kimi-K2.5 on MI355X was published:
 
-  cpp-chunk plan --prompt-tokens 128k -S 4 --gap-ms 17.5 \\
-      --coefficients quadratic=6.5e-7,cross=6.5e-7,linear=6.03e-3,context=5.39e-4,constant=26.1
+  cpp-chunk plan --prompt-tokens 128k -S 4 --gap-ms 17.5 --coefficients \\
+  quadratic=6.5e-7,cross=6.5e-7,linear=6.03e-3,context=5.39e-4,constant=26.1
 
 From a serving engine's trace; the layer split that evens out the stages:
 
@@ -32,7 +31,8 @@ From a serving engine's trace; the layer split that evens out the stages:
 
 From measured chunks, for prompts of many lengths; the fit is kept for later:
 
-  cpp-chunk plan --points chunks.csv --save-profile profile.json --prompt-tokens uniform:4k-64k
+  cpp-chunk plan --points chunks.csv --save-profile profile.json \\
+      --prompt-tokens uniform:4k-64k
 """
 
 
@@ -98,12 +98,8 @@ def plan(
         num_stages=pipeline_parallel_size,
         gap_ms=gap_ms,
     )
-    limits = PlanLimits(
-        max_num_batched_tokens,
-        min_chunk,
-        block_size,
-        tuple(multiple_of or ()),
-        math.inf if max_step_ms is None else max_step_ms,
+    limits = limits_of_options(
+        max_num_batched_tokens, min_chunk, block_size, multiple_of, max_step_ms
     )
     stage_layers = layers_of_stages(layers, layer_partition, len(pipeline.stages))
     plans = [

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from cpp_chunk._core import LatencyModel
     from cpp_chunk.cli.latency_source import Pipeline
-    from cpp_chunk.cli.prompt_plan import PlanLimits, PromptPlan
+    from cpp_chunk.cli.limits import PlanLimits
+    from cpp_chunk.cli.prompt_plan import PromptPlan
 
 _MAX_GROUPS = 12
 # Where the values stand, beside their names.

@@ -60,9 +60,8 @@ def read_points(path: Path, where: Sequence[RowFilter]) -> list[list[Sample]]:
         (number, row) for number, row in rows if all(row[one.column] == one.value for one in where)
     ]
     if not chosen:
-        raise CommandError(
-            f"--points {path} has no row that --where leaves: allowed is one or more."
-        )
+        which = "that --where takes" if where else "of a measured chunk"
+        raise CommandError(f"--points {path} has no row {which}: allowed is one or more.")
     samples: list[list[Sample]] = [[] for _ in stages]
     for number, row in chosen:
         place = f"--points {path} line {number}"

@@ -14,13 +14,14 @@ from cpp_chunk._core import (
     TerapipePolicy,
     VllmAscendPolicy,
 )
-from cpp_chunk.cli.prompt_plan import PlanLimits, fixed_sizes_tokens
+from cpp_chunk.cli.prompt_plan import fixed_sizes_tokens
 from cpp_chunk.cli.values import Kind, read_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cpp_chunk.cli.latency_source import Pipeline
+    from cpp_chunk.cli.limits import PlanLimits
 
 # Base chunks that the published rules are tried at, within the cap.
 _BASES_TOKENS = (2048, 4096, 8192, 16384, 32768)

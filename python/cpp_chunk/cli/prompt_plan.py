@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from cpp_chunk._core import LatencyModel
     from cpp_chunk.cli.latency_source import Pipeline
+    from cpp_chunk.cli.limits import PlanLimits
     from cpp_chunk.cli.values import LayerPartition
 
 # Powers of two and their midpoints. Down to 256: with a small model on a CPU the best fixed size
@@ -32,38 +32,6 @@ FIXED_SIZES_TOKENS = (*(half << k for k in range(7, 14) for half in (2, 3)), 327
 
 NUM_DRAWS = 10_000
 _QUANTILES = (("p10", 0.1), ("p50", 0.5), ("p90", 0.9), ("max", 1.0))
-
-
-@dataclass(frozen=True)
-class PlanLimits:
-    """What the engine allows a chunk to be, in tokens, and a step in ms."""
-
-    max_chunk_tokens: int
-    min_chunk_tokens: int
-    alignment: int
-    preferred_multiples: tuple[int, ...]
-    max_step_ms: float = math.inf
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """As the core's functions take them."""
-        return {
-            "max_chunk_tokens": self.max_chunk_tokens,
-            "min_chunk_tokens": self.min_chunk_tokens,
-            "alignment": self.alignment,
-            "preferred_multiples": self.preferred_multiples,
-            "max_step_ms": self.max_step_ms,
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """As the result shows it; None where a step has no limit."""
-        return {
-            "max_num_batched_tokens": self.max_chunk_tokens,
-            "min_chunk": self.min_chunk_tokens,
-            "block_size": self.alignment,
-            "multiple_of": list(self.preferred_multiples),
-            "max_step_ms": None if math.isinf(self.max_step_ms) else self.max_step_ms,
-        }
 
 
 @dataclass(frozen=True)
@@ -123,17 +91,21 @@ def fixed_sizes_tokens(max_chunk_tokens: int) -> list[int]:
 
 
 def best_fixed_plan(
-    stages: Sequence[LatencyModel], prompt_tokens: int, num_computed_tokens: int, max_tokens: int
+    stages: Sequence[LatencyModel], prompt_tokens: int, num_computed_tokens: int, limits: PlanLimits
 ) -> tuple[int, Plan]:
-    """The fixed size with the earliest first token, and its plan."""
+    """The fixed size with the earliest first token, and its plan.
+
+    Of the sizes whose steps keep the limit on a step's time; the smallest, where none does.
+    """
     plans = [
         (
             size,
             plan_fixed_chunks(stages, prompt_tokens, size, num_computed_tokens=num_computed_tokens),
         )
-        for size in fixed_sizes_tokens(max_tokens)
+        for size in fixed_sizes_tokens(limits.max_chunk_tokens)
     ]
-    return min(plans, key=lambda sized: sized[1].makespan_ms)
+    kept = [sized for sized in plans if sized[1].target_ms <= limits.max_step_ms]
+    return min(kept or plans[:1], key=lambda sized: sized[1].makespan_ms)
 
 
 def plan_prompt(
@@ -169,9 +141,7 @@ def plan_prompt(
         **limits.arguments,
     )
     left = [(prompt_tokens - num_computed_tokens, num_computed_tokens)]
-    best_tokens, best = best_fixed_plan(
-        stages, prompt_tokens, num_computed_tokens, limits.max_chunk_tokens
-    )
+    best_tokens, best = best_fixed_plan(stages, prompt_tokens, num_computed_tokens, limits)
     split = None
     if layers is not None and not pipeline.is_even:
         split = best_layer_split(stages, prompt_tokens, layers, **limits.arguments)

@@ -1,7 +1,6 @@
 """`cpp-chunk simulate`: policies side by side on a simulated pipeline."""
 
 import json
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,9 +19,9 @@ from cpp_chunk.cli.console import result_console
 from cpp_chunk.cli.distributions import LENGTHS, Constant, Lengths
 from cpp_chunk.cli.errors import CommandError, unwritable
 from cpp_chunk.cli.latency_source import Pipeline, load_pipeline, save_pipeline
+from cpp_chunk.cli.limits import limits_of_options
 from cpp_chunk.cli.plan_view import print_pipeline
 from cpp_chunk.cli.policies import DEFAULT_POLICIES, POLICIES, PolicyMaker, PolicySetting
-from cpp_chunk.cli.prompt_plan import PlanLimits
 from cpp_chunk.cli.values import MILLISECONDS, RATE, SHARE, option, whole_from
 from cpp_chunk.cli.workload import SyntheticWorkload, read_workload
 from cpp_chunk.report.chrome_trace import write_trace
@@ -78,7 +77,7 @@ def simulate(
             "--output-tokens",
             kind=LENGTHS,
             help="Tokens that each gets; a number or a distribution.",
-            metavar="TOKENS|DISTRIBUTION",
+            metavar="LENGTH",
             panel=options.WORKLOAD,
             show_default="1",
         ),
@@ -226,12 +225,8 @@ def simulate(
             block_tokens=block_size,
             seed=seed,
         ).requests()
-    limits = PlanLimits(
-        max_num_batched_tokens,
-        min_chunk,
-        block_size,
-        tuple(multiple_of or ()),
-        math.inf if max_step_ms is None else max_step_ms,
+    limits = limits_of_options(
+        max_num_batched_tokens, min_chunk, block_size, multiple_of, max_step_ms
     )
     policies = tuple(dict.fromkeys(policy or DEFAULT_POLICIES))
     if not pipeline.is_even and any(one.name == "terapipe" for one in policies):

@@ -120,16 +120,21 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                row = None
-            if not isinstance(row, dict):
+            values = _json_object(line)
+            if values is None:
                 raise CommandError(
                     f"--workload {path} line {number} is no JSON object: allowed is one with "
                     f"{', '.join(WorkloadRow.model_fields)}."
                 )
-            yield number, row
+            yield number, values
+
+
+def _json_object(line: str) -> dict[str, Any] | None:
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def _request(place: str, values: dict[str, Any]) -> SimulatedRequest:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SECONDS_FROM_MS = 1000.0
+_SECONDS_FROM_MS = 1e3
+_EXPONENT_FROM_MS = 1e9
 
 
 def chunk_list(chunks: Sequence[int], max_groups: int | None = None) -> str:
@@ -35,6 +36,8 @@ def chunk_list(chunks: Sequence[int], max_groups: int | None = None) -> str:
 
 def duration(duration_ms: float) -> str:
     """Milliseconds, or seconds from one second on."""
+    if duration_ms >= _EXPONENT_FROM_MS:
+        return f"{duration_ms / 1e3:.4g} s"
     if duration_ms >= _SECONDS_FROM_MS:
         return f"{duration_ms / 1e3:.2f} s"
     return f"{duration_ms:.1f} ms"
