@@ -44,10 +44,10 @@ void bind_target(pybind11::module_& module);
 void bind_chunk_solver(pybind11::module_& module);
 void bind_plan(pybind11::module_& module);
 void bind_calibrator(pybind11::module_& module);
+void bind_layer_split(pybind11::module_& module);
+void bind_planner(pybind11::module_& module);
 void bind_policy(pybind11::module_& module);
 void bind_policies(pybind11::module_& module);
 void bind_simulator(pybind11::module_& module);
-void bind_layer_split(pybind11::module_& module);
-void bind_planner(pybind11::module_& module);
 
 }  // namespace cpp_chunk::bindings

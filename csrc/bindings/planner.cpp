@@ -9,9 +9,8 @@ namespace py = pybind11;
 namespace cpp_chunk::bindings {
 
 void bind_planner(py::module_& module) {
-  py::class_<ChunkPlanner, ChunkPolicy>(
-      module, "ChunkPlanner",
-      R"(Chunks of the step times that suit the backlog: what serves in vLLM.
+  py::class_<ChunkPlanner, ChunkPolicy>(module, "ChunkPlanner",
+                           R"(Chunks of the step times that suit the backlog: what serves in vLLM.
 
 The target is set when a prompt joins an idle pipeline, raised when the backlog has grown, and
 falls only once the work that it was set for is done. Not thread-safe.)")
@@ -42,39 +41,9 @@ Raises InvalidArgument when these contradict each other.)")
           R"(Plan with other models from the next step on; the target stays for the present backlog.
 
 Raises InvalidArgument for another number of stages.)")
-      .def(
-          "set_backlog",
-          [](ChunkPlanner& planner, const std::vector<TokenPair>& prompts,
-             std::size_t num_under_way) {
-            planner.set_backlog(to_prompts(prompts), num_under_way);
-          },
-          py::arg("prompts"), py::arg("num_under_way"),
-          R"(What waits or is part-way: [(remaining_tokens, num_computed_tokens), ...].
-
-First the num_under_way prompts that have chunks in earlier steps, then those that wait, first
-come first. Also the step under way is then aimed anew.
-Raises InvalidArgument for bad counts.)")
-      .def("begin_step", &ChunkPlanner::begin_step, "Start a new, empty step.")
-      .def(
-          "chunk_tokens",
-          [](ChunkPlanner& planner, std::int64_t remaining_tokens, std::int64_t num_computed_tokens,
-             std::int64_t max_tokens) {
-            return planner.chunk_tokens(
-                {.num_tokens = remaining_tokens, .num_computed_tokens = num_computed_tokens},
-                max_tokens);
-          },
-          py::arg("remaining_tokens"), py::arg("num_computed_tokens"), py::arg("max_tokens"),
-          R"(Chunk, in tokens, for a prompt in the step as it stands; commits nothing.
-
-0 when the step is full. Raises InvalidArgument for bad counts.)")
-      .def(
-          "add_chunk",
-          [](ChunkPlanner& planner, std::int64_t num_tokens, std::int64_t num_computed_tokens) {
-            planner.add_chunk(
-                {.num_tokens = num_tokens, .num_computed_tokens = num_computed_tokens});
-          },
-          py::arg("num_tokens"), py::arg("num_computed_tokens"),
-          R"(The step now holds this chunk as well; one token counts as a decode.
+      .def("add_decodes", &ChunkPlanner::add_decodes, py::arg("num_decodes"),
+           py::arg("num_computed_tokens"),
+           R"(The step now holds this many decodes as well, with num_computed_tokens history in all.
 
 Raises InvalidArgument for bad counts.)")
       .def_property_readonly("target_ms", &ChunkPlanner::target_ms,

@@ -1,5 +1,3 @@
-#include <optional>
-
 #include "bindings/bindings.h"
 #include "cpp_chunk/simulator/policies/atom_policy.h"
 #include "cpp_chunk/simulator/policies/fixed_policy.h"

@@ -1,6 +1,7 @@
 #include "cpp_chunk/policy.h"
 
-#include <optional>
+#include <pybind11/typing.h>
+
 #include <string>
 
 #include "bindings/bindings.h"
@@ -77,6 +78,25 @@ void check_chunk(const Chunk& chunk) {
   }
 }
 
+// As a type, so that a subclass may annotate its own method with what it gets.
+using Pairs = py::typing::List<py::typing::Tuple<py::int_, py::int_>>;
+
+std::vector<PromptWork> to_prompts(const Pairs& pairs) {
+  std::vector<PromptWork> prompts;
+  prompts.reserve(pairs.size());
+  for (const py::handle pair : pairs) {
+    TokenPair counts;
+    try {
+      counts = pair.cast<TokenPair>();
+    } catch (const py::cast_error&) {
+      throw py::type_error("prompts must be (remaining_tokens, num_computed_tokens) pairs of int");
+    }
+    check_chunk({.num_tokens = counts.first, .num_computed_tokens = counts.second});
+    prompts.push_back({.num_tokens = counts.first, .num_computed_tokens = counts.second});
+  }
+  return prompts;
+}
+
 void bind_features(py::module_& module) {
   py::class_<StepFeatures>(module, "StepFeatures",
                            "What the latency of a step depends on, summed over its chunks.")
@@ -102,11 +122,7 @@ decode; and measured once the step's time is known. All but measured must be the
       .def(py::init<>())
       .def(
           "set_backlog",
-          [](ChunkPolicy& policy, const std::vector<TokenPair>& prompts,
-             std::size_t num_under_way) {
-            for (const TokenPair& prompt : prompts) {
-              check_chunk({.num_tokens = prompt.first, .num_computed_tokens = prompt.second});
-            }
+          [](ChunkPolicy& policy, const Pairs& prompts, std::size_t num_under_way) {
             if (num_under_way > prompts.size()) {
               throw InvalidArgument("num_under_way must be in [0, " +
                                     std::to_string(prompts.size()) + "], got " +
@@ -114,7 +130,7 @@ decode; and measured once the step's time is known. All but measured must be the
             }
             policy.set_backlog(to_prompts(prompts), num_under_way);
           },
-          py::arg("prompts"), py::arg("num_under_way"),
+          py::arg("prompts"), py::arg("num_under_way").noconvert(),
           R"(What waits or is part-way before the next step.
 
 prompts: [(remaining_tokens, num_computed_tokens), ...], those under way first, then those that
@@ -132,7 +148,8 @@ steps.)")
             check_chunk({.num_tokens = max_tokens, .num_computed_tokens = 0});
             return policy.chunk_tokens(prompt, max_tokens);
           },
-          py::arg("remaining_tokens"), py::arg("num_computed_tokens"), py::arg("max_tokens"),
+          py::arg("remaining_tokens").noconvert(), py::arg("num_computed_tokens").noconvert(),
+          py::arg("max_tokens").noconvert(),
           R"(The chunk of a prompt in the step as it stands; commits nothing.
 
 max_tokens: what the engine still admits to the step. In [0, min(remaining_tokens, max_tokens)];
@@ -144,9 +161,10 @@ max_tokens: what the engine still admits to the step. In [0, min(remaining_token
             check_chunk(chunk);
             policy.add_chunk(chunk);
           },
-          py::arg("num_tokens"), py::arg("num_computed_tokens"),
+          py::arg("num_tokens").noconvert(), py::arg("num_computed_tokens").noconvert(),
           "The step now holds this chunk as well, whoever chose it; one token is a decode.")
-      .def("measured", &ChunkPolicy::measured, py::arg("features"), py::arg("latency_ms"),
+      .def("measured", &ChunkPolicy::measured, py::arg("features"),
+           py::arg("latency_ms").noconvert(),
            "How long a step took on its slowest stage, for policies that learn while serving.");
 }
 

@@ -86,6 +86,10 @@ class ChunkSolver {
   /// ignored.
   void add_chunk(const Chunk& chunk);
 
+  /// \brief Puts many decodes into the step at once.
+  /// \param num_computed_tokens the sum of their histories
+  void add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens);
+
   /// \brief Predicted time of the step so far in ms, the constant included.
   [[nodiscard]] double step_ms() const noexcept { return model_.step_ms(features_); }
 

@@ -112,6 +112,11 @@ std::int64_t ChunkPlanner::chunk_tokens(const PromptWork& prompt, std::int64_t m
   return solver_.chunk_tokens(prompt.num_tokens, prompt.num_computed_tokens, max_tokens);
 }
 
+void ChunkPlanner::add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens) {
+  solver_.add_decodes(num_decodes, num_computed_tokens);
+  decodes_.add_decodes(num_decodes, num_computed_tokens);
+}
+
 void ChunkPlanner::add_chunk(const Chunk& chunk) {
   solver_.add_chunk(chunk);
   if (chunk.num_tokens == 1) {

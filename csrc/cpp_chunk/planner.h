@@ -45,6 +45,10 @@ class ChunkPlanner final : public ChunkPolicy {
                                           std::int64_t max_tokens) override;
   void add_chunk(const Chunk& chunk) override;
 
+  /// \brief add_chunk for many decodes at once: schedulers that serve have hundreds in a step.
+  /// \param num_computed_tokens the sum of their histories
+  void add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens);
+
   /// \brief The step time aimed at now, in ms, constant included.
   [[nodiscard]] double target_ms() const noexcept { return targets_.at(step_index_); }
 

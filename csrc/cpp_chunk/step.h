@@ -46,6 +46,16 @@ struct StepFeatures {
     context_sum += num_computed_tokens;
   }
 
+  /// \brief Adds chunks of one token each, num_computed_tokens the sum of their histories.
+  constexpr void add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens) noexcept {
+    const auto count = static_cast<double>(num_decodes);
+    const auto history = static_cast<double>(num_computed_tokens);
+    half_square_sum += 0.5 * count;
+    cross_sum += history;
+    token_sum += count;
+    context_sum += history;
+  }
+
   [[nodiscard]] static constexpr StepFeatures of(std::span<const Chunk> chunks) noexcept {
     StepFeatures features;
     for (const Chunk& chunk : chunks) {

@@ -15,7 +15,7 @@ logger = init_logger(__name__)
 KEY = "profiling_chunk_config"
 _NESTED_KEY = f"scheduler_config.{KEY}"
 
-TargetMs = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+StepMs = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class ConfigError(ValueError):
@@ -37,8 +37,11 @@ class ProfilingChunkConfig(BaseModel):
     )
     min_chunk: int = Field(default=4096, gt=0, description="a whole number of tokens above 0")
     need_timing: bool = Field(default=True, description="true or false")
-    target: Literal["auto", "base"] | TargetMs = Field(
+    target: Literal["auto", "base"] | StepMs = Field(
         default="auto", description='"auto", "base", or a step time in milliseconds above 0'
+    )
+    max_step_ms: StepMs | None = Field(
+        default=None, description="a step time in milliseconds above 0, or null for no bound"
     )
 
     @property

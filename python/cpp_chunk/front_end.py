@@ -49,6 +49,11 @@ def check(vllm_config: Any) -> ProfilingChunkConfig:
             f"{KEY}.enabled is true but enable_chunked_prefill is False: "
             "allowed is true, since dynamic chunks are chunks of a prefill."
         )
+    if config.max_step_ms is not None and config.smooth_factor == 0:
+        raise ConfigError(
+            f"{KEY}.max_step_ms is {config.max_step_ms:g} but smooth_factor is 0: allowed is null, "
+            "since fixed chunks keep no step time."
+        )
     balance = _balance_scheduling(vllm_config)
     if balance is not None:
         raise ConfigError(

@@ -21,10 +21,10 @@ struct SimulatedPipeline {
   bool transfer_overlaps = true;
   /// Steps scheduled that have not left the last stage; by default as many as stages (vLLM's
   /// batch queue).
-  std::optional<std::int64_t> max_in_flight;
+  std::optional<std::int64_t> max_in_flight = std::nullopt;
   /// Requests inside at once, for a closed loop: the next enters when its arrival time has come
   /// and a place is free. By default, all enter when they arrive.
-  std::optional<std::int64_t> max_concurrency;
+  std::optional<std::int64_t> max_concurrency = std::nullopt;
 
   /// \throws InvalidArgument for anything outside of what stands above
   void check() const;

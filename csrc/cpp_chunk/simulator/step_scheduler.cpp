@@ -4,6 +4,7 @@
 #include <iterator>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/simulator/check.h"
@@ -68,9 +69,9 @@ void StepScheduler::enter_until(double now_ms) {
 }
 
 double StepScheduler::next_entry_ms() const {
-  const auto inside = static_cast<std::int64_t>(num_entered_ - num_finished_);
   if (num_entered_ == progress_.size() ||
-      inside >= pipeline_.max_concurrency.value_or(kMaxRequests)) {
+      std::cmp_greater_equal(num_entered_ - num_finished_,
+                             pipeline_.max_concurrency.value_or(kMaxRequests))) {
     return std::numeric_limits<double>::infinity();
   }
   return progress_[num_entered_].arrival_ms;
@@ -79,7 +80,7 @@ double StepScheduler::next_entry_ms() const {
 bool StepScheduler::has_work() const {
   return ready_begin_ < ready_.size() ||
          (num_admitted_ < num_entered_ &&
-          static_cast<std::int64_t>(num_admitted_ - num_finished_) < pipeline_.max_num_seqs);
+          std::cmp_less(num_admitted_ - num_finished_, pipeline_.max_num_seqs));
 }
 
 bool StepScheduler::form_step(ScheduledStep& step) {
@@ -140,7 +141,7 @@ void StepScheduler::schedule_under_way(ScheduledStep& step, std::int64_t& admitt
 
 void StepScheduler::schedule_waiting(ScheduledStep& step, std::int64_t& admitted_tokens) {
   while (admitted_tokens > 0 && num_admitted_ < num_entered_ &&
-         static_cast<std::int64_t>(num_admitted_ - num_finished_) < pipeline_.max_num_seqs) {
+         std::cmp_less(num_admitted_ - num_finished_, pipeline_.max_num_seqs)) {
     const auto request = static_cast<std::uint32_t>(num_admitted_);
     const Progress& progress = progress_[request];
     const std::int64_t num_tokens = asked_tokens(progress, admitted_tokens);
@@ -206,8 +207,7 @@ void StepScheduler::finish_step(const ScheduledStep& step, double now_ms) {
       continuing_.push_back(request);
     } else {
       times_[progress.index].end_ms = now_ms;
-      if (static_cast<std::int64_t>(num_entered_ - num_finished_) ==
-          pipeline_.max_concurrency.value_or(0)) {
+      if (std::cmp_equal(num_entered_ - num_finished_, pipeline_.max_concurrency.value_or(0))) {
         place_free_ms_ = now_ms;
       }
       ++num_finished_;

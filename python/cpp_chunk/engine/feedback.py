@@ -1,4 +1,4 @@
-"""Step times in, calibrator fed, model swapped.
+"""Step times in, calibrators fed, models swapped.
 
 A step is noted when it is scheduled and joined with its stages' times when those come in, some
 steps later: the workers are asked once in a while and nobody waits for their answer.
@@ -11,19 +11,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cpp_chunk._core import Calibrator, FitRefused, FitReport, LatencyModel
+from cpp_chunk._core import FitRefused
 from cpp_chunk.log import init_logger
 from cpp_chunk.status import EngineStatus, write_status
 from cpp_chunk.worker.timer import RING_STEPS, STEP_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from vllm.v1.core.sched.output import SchedulerOutput
     from vllm.v1.request import Request
 
+    from cpp_chunk._core import LatencyModel
     from cpp_chunk.engine.gap import GapMeter
-    from cpp_chunk.engine.planner import ChunkPlanner
+    from cpp_chunk.engine.planner import ServingPlanner
+    from cpp_chunk.engine.stage_fits import Chunks, StageCalibrators, StageFits
     from cpp_chunk.engine.stages import StageTimers, StageTimes, StepOnStages
     from cpp_chunk.engine.trace import Trace
 
@@ -34,15 +36,18 @@ _REFIT_EVERY_SAMPLES = 16
 # Of steps that hold decodes alone, one in this many is noted: they are many and alike.
 _NOTE_DECODES_EVERY_STEPS = 16
 
-Chunks = list[tuple[int, int]]
-
 
 @dataclass(slots=True)
 class _NotedStep:
     request_ids: list[str]
     chunks: Chunks
     target_ms: float | None
-    predicted_ms: float | None
+    models: Sequence[LatencyModel]  # those in force when it was scheduled
+
+    @property
+    def predicted_ms(self) -> float | None:
+        """Compute on the slowest stage, as predicted when it was scheduled."""
+        return max((model.step_ms(self.chunks) for model in self.models), default=None)
 
     def continues(self, before: _NotedStep) -> bool:
         """Whether a prompt had a chunk in that step and has one in this: no pause between."""
@@ -53,13 +58,13 @@ class _NotedStep:
 
 
 class Feedback:
-    """Joins steps with their times and keeps the planner's model true.
+    """Joins steps with their times and keeps the planner's models true.
 
     Args:
         stages: the way to the timers.
-        planner: whose model is swapped.
-        calibrator: fits profile and recent steps.
-        model: the profile's, if it carried a fit.
+        planner: whose models are swapped.
+        calibrators: fit profile and recent steps, stage by stage.
+        models: the profile's, one a stage; none if it carried no fit.
         num_stages: a step counts once this many stages have timed it.
         gaps: a step's cost beyond its compute; has seen the profile.
         trace: where steps and models are written, if the user wants that.
@@ -70,9 +75,9 @@ class Feedback:
         self,
         *,
         stages: StageTimers,
-        planner: ChunkPlanner,
-        calibrator: Calibrator,
-        model: LatencyModel | None,
+        planner: ServingPlanner,
+        calibrators: StageCalibrators,
+        models: Sequence[LatencyModel],
         num_stages: int,
         gaps: GapMeter,
         first_step_id: int,
@@ -81,8 +86,8 @@ class Feedback:
     ) -> None:
         self._stages = stages
         self._planner = planner
-        self._calibrator = calibrator
-        self._model = model
+        self._calibrators = calibrators
+        self._models = models
         self._num_stages = num_stages
         self._gaps = gaps
         self._last_joined: tuple[_NotedStep, StepOnStages] | None = None
@@ -92,9 +97,9 @@ class Feedback:
         self._noted: dict[int, _NotedStep] = {}
         self._last_joined_step_id = first_step_id
         self._steps_since_request = 0
-        self._waiting_samples: list[tuple[Chunks, float]] = []
+        self._waiting_samples: list[tuple[Chunks, list[float]]] = []
         self._refitter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cpp-chunk-refit")
-        self._refit: Future[FitReport] | None = None
+        self._refit: Future[StageFits] | None = None
         self._refused_before = False
 
     def scheduled(self, output: SchedulerOutput, requests: Mapping[str, Request]) -> None:
@@ -108,8 +113,7 @@ class Feedback:
             return
         # schedule() has moved num_computed_tokens past this step already.
         chunks = [(n, requests[key].num_computed_tokens - n) for key, n in tokens.items()]
-        predicted_ms = self._model.step_ms(chunks) if self._model is not None else None
-        step = _NotedStep(list(tokens), chunks, self._planner.target_ms, predicted_ms)
+        step = _NotedStep(list(tokens), chunks, self._planner.target_ms, self._models)
         self._noted[self._step_id] = step
         # No worker's ring reaches further back: the times of an older step are lost.
         if len(self._noted) > RING_STEPS:
@@ -120,7 +124,7 @@ class Feedback:
                 self._step_id,
                 ", ".join(f"{n} tokens after {h}" for n, h in chunks),
                 f"{step.target_ms:.2f}" if step.target_ms is not None else "-",
-                f"{predicted_ms:.2f}" if predicted_ms is not None else "-",
+                f"{step.predicted_ms:.2f}" if step.predicted_ms is not None else "-",
             )
 
     def processed(self, *, idle: bool) -> None:
@@ -137,7 +141,7 @@ class Feedback:
         """Dynamic chunks are off from here on."""
         self._trace.write("fallback", reason=f"{doing}: {error!r}")
         self._status.fallbacks[doing] = self._status.fallbacks.get(doing, 0) + 1
-        self._planner.target_ms = None
+        self._planner.forget_models()
         self._publish()
 
     def _join(self, times: StageTimes) -> None:
@@ -153,9 +157,8 @@ class Feedback:
             self._measure_gap(step, stages)
             self._status.measured_steps += 1
             self._trace_step(step_id, step, stages)
-            # Equal stages are assumed, so the slowest one's time is the step's.
-            slowest_ms = max(compute_ms for _, compute_ms in stages.values())
-            self._waiting_samples.append((step.chunks, slowest_ms))
+            stage_ms = [compute_ms for _, (_, compute_ms) in sorted(stages.items())]
+            self._waiting_samples.append((step.chunks, stage_ms))
         for step_id in [key for key in self._noted if key <= self._last_joined_step_id]:
             del self._noted[step_id]
         if self._refit is None and len(self._waiting_samples) >= _REFIT_EVERY_SAMPLES:
@@ -169,33 +172,33 @@ class Feedback:
 
     def _start_refit(self) -> None:
         """Fits in a thread: it takes longer than a step may be kept waiting for."""
-        for chunks, latency_ms in self._waiting_samples:
-            self._calibrator.add(chunks, latency_ms)
+        for chunks, stage_ms in self._waiting_samples:
+            self._calibrators.add(chunks, stage_ms)
         self._waiting_samples.clear()
-        self._refit = self._refitter.submit(self._calibrator.refit)
+        self._refit = self._refitter.submit(self._calibrators.refit)
 
     def _take_refit(self) -> None:
-        """Swaps the model once a fit is there."""
+        """Swaps the models once fits are there."""
         if self._refit is None or not self._refit.done():
             return
         refit, self._refit = self._refit, None
         try:
-            report = refit.result()
+            fits = refit.result()
         except FitRefused as error:
             if not self._refused_before:
-                has = "keeps the model it has" if self._model is not None else "has no model yet"
+                has = "keeps the models it has" if self._models else "has no models yet"
                 logger.info("calibration %s: %s", has, error)
             self._refused_before = True
             return
         self._status.refits += 1
-        self._status.mean_relative_error = report.mean_relative_error
-        self._model = report.model
-        self._planner.set_model(report.model, self._gaps.gap_ms)
-        self._trace.write_model("calibration", report, self._gaps.gap_ms)
+        self._status.mean_relative_error = fits.worst.mean_relative_error
+        self._models = fits.models
+        self._planner.set_models(fits.models, self._gaps.gap_ms)
+        self._trace.write_models("calibration", fits, self._gaps.gap_ms)
         logger.debug(
             "calibrated from %d points: mean error %.1f %%",
-            report.num_points,
-            100 * report.mean_relative_error,
+            fits.worst.num_points,
+            100 * fits.worst.mean_relative_error,
         )
         self._publish()
 

@@ -1,16 +1,16 @@
-"""Plan: the step time worth aiming at, and the chunk that a prefill gets in a step."""
+"""Plan: the native planner as the user's settings ask for it, and who else may choose chunks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from cpp_chunk._core import ChunkSolver, LatencyModel, base_target_ms, best_target_ms
+from cpp_chunk._core import ChunkPlanner, base_target_ms
 from cpp_chunk.log import init_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cpp_chunk._core import LatencyModel
     from cpp_chunk.config import ProfilingChunkConfig
 
 logger = init_logger(__name__)
@@ -19,46 +19,30 @@ logger = init_logger(__name__)
 class ChunkChooser(Protocol):
     """Who decides how many tokens a prefill gets. All counts are tokens."""
 
+    def set_backlog(self, prompts: Sequence[tuple[int, int]], num_under_way: int) -> None:
+        """Prompts have joined; `prompts` are (remaining, num_computed_tokens), under way first."""
+
     def begin_step(self) -> None:
         """A new `schedule()` starts: the step is empty."""
-
-    def admit(self, prompts: Sequence[tuple[int, int]], *, in_progress: bool) -> None:
-        """A prompt joins; `prompts` is the backlog as (remaining, num_computed_tokens)."""
 
     def chunk_tokens(self, remaining: int, num_computed_tokens: int, max_tokens: int) -> int:
         """The chunk for this request in this step; 0 leaves it to a later step."""
 
-    def add(self, num_tokens: int, num_computed_tokens: int) -> None:
-        """The step now holds this chunk or decode as well."""
+    def add_chunk(self, num_tokens: int, num_computed_tokens: int) -> None:
+        """The step now holds this chunk as well."""
+
+    def add_decodes(self, num_decodes: int, num_computed_tokens: int) -> None:
+        """The step now holds these decodes as well, with this much history in all."""
 
 
-def _with_overhead(model: LatencyModel, overhead_ms: float) -> LatencyModel:
-    """The model of steps that cost this much more, whatever they hold."""
-    return LatencyModel(
-        quadratic=model.quadratic,
-        cross=model.cross,
-        linear=model.linear,
-        context=model.context,
-        constant=model.constant + overhead_ms,
-    )
-
-
-@dataclass(frozen=True)
-class _InForce:
-    """The model that planning goes by, and its solver."""
-
-    model: LatencyModel
-    solver: ChunkSolver
-
-
-class ChunkPlanner:
-    """Chunks of equal time from the model in force. Without a model: vLLM's own, fixed ones.
+class ServingPlanner:
+    """Chunks of equal time from the models in force. Without models: vLLM's own, fixed ones.
 
     Args:
         config: the user's settings.
-        num_stages: pipeline stages, taken as equally fast.
         max_chunk_tokens: vLLM's token budget of a step.
         alignment_tokens: chunks end on multiples of this (the KV block).
+        preferred_multiples: what a chunk's size should be a multiple of, in tokens.
         smallest_profiled_tokens: the floor that the profile found: below the smallest chunk
             that was measured, the model is a guess.
     """
@@ -67,15 +51,15 @@ class ChunkPlanner:
         self,
         config: ProfilingChunkConfig,
         *,
-        num_stages: int,
         max_chunk_tokens: int,
         alignment_tokens: int,
+        preferred_multiples: Sequence[int] = (),
         smallest_profiled_tokens: int = 1,
     ) -> None:
         self._config = config
-        self._num_stages = num_stages
         self._max_chunk_tokens = max_chunk_tokens
         self._alignment_tokens = min(alignment_tokens, max_chunk_tokens)
+        self._preferred_multiples = list(preferred_multiples)
         self._floor_tokens = min(config.min_chunk, max_chunk_tokens)
         if config.target == "auto" and not config.min_chunk_is_set:
             self._floor_tokens = min(self._floor_tokens, smallest_profiled_tokens)
@@ -85,93 +69,90 @@ class ChunkPlanner:
                 config.min_chunk,
                 max_chunk_tokens,
             )
-        self._in_force: _InForce | None = None
-        self._num_decodes = 0
-        self._decode_context_tokens = 0
-        self.target_ms: float | None = None
+        self._native: ChunkPlanner | None = None
 
-    def set_model(self, model: LatencyModel, gap_ms: float) -> None:
-        """Plans with `model` from the next step on.
+    @property
+    def limits(self) -> dict[str, int | float | list[int]]:
+        """What every plan for this engine must keep, as the core's keywords."""
+        limits: dict[str, int | float | list[int]] = {
+            "max_chunk_tokens": self._max_chunk_tokens,
+            "min_chunk_tokens": self._floor_tokens,
+            "alignment": self._alignment_tokens,
+            "preferred_multiples": self._preferred_multiples,
+        }
+        if self._config.max_step_ms is not None:
+            limits["max_step_ms"] = self._config.max_step_ms
+        return limits
+
+    @property
+    def target_ms(self) -> float | None:
+        """The step time aimed at now; None while chunks are fixed."""
+        return None if self._native is None else self._native.target_ms
+
+    def set_models(self, models: Sequence[LatencyModel], gap_ms: float) -> None:
+        """Plans with these models from the next step on.
 
         Args:
-            model: a stage's compute of a step.
+            models: each stage's compute of a step.
             gap_ms: what a step costs a stage beyond its compute (scheduling, transfer): it is
                 paid once a step, so planning counts it with the constant.
         """
         if self._config.smooth_factor == 0:
             return
-        planning = _with_overhead(model, gap_ms)
-        solver = ChunkSolver(
-            planning,
-            max_chunk_tokens=self._max_chunk_tokens,
-            min_chunk_tokens=self._floor_tokens,
-            alignment=self._alignment_tokens,
+        stages = [model.with_overhead(gap_ms) for model in models]
+        target_ms = self._fixed_target_ms(stages)
+        if self._native is not None:
+            self._native.set_stages(stages, target_ms)
+            return
+        self._native = ChunkPlanner(
+            stages,
             smooth_factor=self._config.smooth_factor,
-            base_chunk_tokens=self._max_chunk_tokens,
+            target_ms=target_ms,
+            **self.limits,  # type: ignore[arg-type]
         )
-        self._in_force = _InForce(planning, solver)
-        if self._config.target == "base":
-            self.target_ms = base_target_ms(planning, self._max_chunk_tokens)
-        elif self._config.target != "auto":
-            self.target_ms = self._config.target
-        elif self.target_ms is None:
-            # Until the first prompt is admitted: what one of the largest chunk would get.
-            self.target_ms = self._best_target_ms(planning, [(self._max_chunk_tokens, 0)])
+
+    def forget_models(self) -> None:
+        """Chunks are fixed from here on."""
+        self._native = None
+
+    def set_backlog(self, prompts: Sequence[tuple[int, int]], num_under_way: int) -> None:
+        """Prompts have joined: with target `"auto"`, the step time is weighed anew."""
+        if self._native is not None:
+            self._native.set_backlog(prompts, num_under_way)
+            logger.debug("target %.2f ms a step for %d prompts", self.target_ms, len(prompts))
 
     def begin_step(self) -> None:
         """A new `schedule()` starts: the step is empty."""
-        self._num_decodes = 0
-        self._decode_context_tokens = 0
-        if self._in_force is not None and self.target_ms is not None:
-            self._in_force.solver.begin_step(self.target_ms)
-
-    def admit(self, prompts: Sequence[tuple[int, int]], *, in_progress: bool) -> None:
-        """A prompt joins the backlog: with `"auto"`, the target is set anew.
-
-        The decodes that share its steps are paid for in each of them, so they count with the
-        constant: the more of them, the fewer and longer steps are best.
-
-        Args:
-            prompts: the backlog as (remaining tokens, num_computed_tokens).
-            in_progress: other prompts are part-way through. Then the target only grows: the
-                pipeline's fill and drain at the present step time are already paid for.
-        """
-        if self._config.target != "auto" or self._in_force is None:
-            return
-        model = self._in_force.model
-        if self._num_decodes:
-            mean_context_tokens = self._decode_context_tokens // self._num_decodes
-            decode_ms = model.step_ms([(1, mean_context_tokens)]) - model.constant
-            model = _with_overhead(model, self._num_decodes * decode_ms)
-        target_ms = self._best_target_ms(model, prompts)
-        if in_progress and self.target_ms is not None:
-            target_ms = max(target_ms, self.target_ms)
-        self.target_ms = target_ms
-        self._in_force.solver.set_target(target_ms)
-        logger.debug("target %.2f ms a step for %d prompts", target_ms, len(prompts))
+        if self._native is not None:
+            self._native.begin_step()
 
     def chunk_tokens(self, remaining: int, num_computed_tokens: int, max_tokens: int) -> int:
         """The chunk for this request in this step; 0 leaves it to a later step."""
-        if self._in_force is None:
+        if self._native is None:
             return max_tokens
-        return self._in_force.solver.chunk_tokens(remaining, num_computed_tokens, max_tokens)
+        return self._native.chunk_tokens(remaining, num_computed_tokens, max_tokens)
 
-    def add(self, num_tokens: int, num_computed_tokens: int) -> None:
-        """The step now holds this chunk or decode as well."""
-        if num_tokens == 1:
-            self._num_decodes += 1
-            self._decode_context_tokens += num_computed_tokens
-        if self._in_force is not None:
-            self._in_force.solver.add_chunk(num_tokens, num_computed_tokens)
+    def add_chunk(self, num_tokens: int, num_computed_tokens: int) -> None:
+        """The step now holds this chunk as well."""
+        if self._native is not None:
+            self._native.add_chunk(num_tokens, num_computed_tokens)
 
-    def _best_target_ms(self, model: LatencyModel, prompts: Sequence[tuple[int, int]]) -> float:
-        return best_target_ms(
-            model,
-            prompts,
-            num_stages=self._num_stages,
-            max_chunk_tokens=self._max_chunk_tokens,
-            min_chunk_tokens=self._floor_tokens,
-            alignment=self._alignment_tokens,
+    def add_decodes(self, num_decodes: int, num_computed_tokens: int) -> None:
+        """The step now holds these decodes as well, with this much history in all."""
+        if self._native is not None:
+            self._native.add_decodes(num_decodes, num_computed_tokens)
+
+    def _fixed_target_ms(self, stages: Sequence[LatencyModel]) -> float | None:
+        """The user's target, or the published rule's on the slowest stage."""
+        target = self._config.target
+        if target == "auto":
+            return None
+        if target == "base":
+            target_ms = max(base_target_ms(stage, self._max_chunk_tokens) for stage in stages)
+        else:
+            target_ms = target
+        return target_ms if self._config.max_step_ms is None else min(
+            target_ms, self._config.max_step_ms
         )
 
 
@@ -187,15 +168,18 @@ class OneChunk:
         self._num_tokens = num_tokens
         self._held_back_tokens = held_back_tokens
 
+    def set_backlog(self, prompts: Sequence[tuple[int, int]], num_under_way: int) -> None:
+        """The size does not depend on what waits."""
+
     def begin_step(self) -> None:
         """Nothing is carried from step to step."""
-
-    def admit(self, prompts: Sequence[tuple[int, int]], *, in_progress: bool) -> None:
-        """The size does not depend on what waits."""
 
     def chunk_tokens(self, remaining: int, num_computed_tokens: int, max_tokens: int) -> int:
         """The size of the pass, or what vLLM allows if that is less."""
         return 0 if remaining <= self._held_back_tokens else min(self._num_tokens, max_tokens)
 
-    def add(self, num_tokens: int, num_computed_tokens: int) -> None:
+    def add_chunk(self, num_tokens: int, num_computed_tokens: int) -> None:
+        """Nothing is summed up."""
+
+    def add_decodes(self, num_decodes: int, num_computed_tokens: int) -> None:
         """Nothing is summed up."""

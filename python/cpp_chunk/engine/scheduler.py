@@ -39,7 +39,11 @@ class DynamicChunkMixin:
     _cpp_chunk_ready = False
     _cpp_chunk_model_splits = False
     _cpp_chunk_hook_calls = 0
+    _cpp_chunk_has_joined = False
     _cpp_chunk_admitted: str | None = None
+    # Decodes of the step that the chooser has not been told of yet, and their history.
+    _cpp_chunk_num_decodes = 0
+    _cpp_chunk_decode_context_tokens = 0
 
     if TYPE_CHECKING:
         requests: dict[str, Request]
@@ -73,8 +77,13 @@ class DynamicChunkMixin:
         *more: Any,
     ) -> int:
         """How many of `num_new_tokens` the request gets in this step. Called by `schedule()`."""
-        hits = (num_new_local_computed_tokens, num_external_computed_tokens, *more)
         self._cpp_chunk_hook_calls += 1
+        if num_new_tokens == 1 and not self._cpp_chunk_model_splits:
+            # Decodes are most of the calls, and nothing is to be chosen: they only fill the step.
+            self._cpp_chunk_num_decodes += 1
+            self._cpp_chunk_decode_context_tokens += request.num_computed_tokens
+            return 1
+        hits = (num_new_local_computed_tokens, num_external_computed_tokens, *more)
         num_tokens = num_new_tokens
         if self._cpp_chunk_chooser is not None and num_new_tokens > 0:
             try:
@@ -90,6 +99,7 @@ class DynamicChunkMixin:
     def _cpp_chunk_choose(
         self, chooser: ChunkChooser, request: Request, num_new_tokens: int, num_hit_tokens: int
     ) -> int:
+        self._cpp_chunk_add_decodes(chooser)
         start = request.num_computed_tokens + num_hit_tokens
         remaining = request.num_tokens - start
         # Decodes and speculative tokens are not ours to cut, but they fill the step.
@@ -97,31 +107,44 @@ class DynamicChunkMixin:
         whole_images = request.has_encoder_inputs and self.scheduler_config.disable_chunked_mm_input
         num_tokens = num_new_tokens
         if is_prefill and not whole_images:
-            if request.status.name != "RUNNING" and request.request_id != self._cpp_chunk_admitted:
-                # Once a prompt, also when it finds no room for some steps after this one.
+            if num_hit_tokens and request.request_id != self._cpp_chunk_admitted:
+                # Only now is it known how much of the prompt is computed. Once a prompt, also
+                # when it finds no room for some steps after this one.
                 self._cpp_chunk_admitted = request.request_id
-                self._cpp_chunk_admit(chooser, request, start)
+                self._cpp_chunk_set_backlog(chooser, request, start)
             num_tokens = chooser.chunk_tokens(remaining, start, num_new_tokens)
         if num_tokens > 0:
-            chooser.add(num_tokens, start)
+            chooser.add_chunk(num_tokens, start)
         return num_tokens
 
-    def _cpp_chunk_admit(self, chooser: ChunkChooser, request: Request, start: int) -> None:
-        """Hands over the backlog: the prompts under way, this one, and those that wait."""
+    def _cpp_chunk_add_decodes(self, chooser: ChunkChooser) -> None:
+        if self._cpp_chunk_num_decodes:
+            chooser.add_decodes(self._cpp_chunk_num_decodes, self._cpp_chunk_decode_context_tokens)
+            self._cpp_chunk_num_decodes = self._cpp_chunk_decode_context_tokens = 0
+
+    def _cpp_chunk_set_backlog(
+        self, chooser: ChunkChooser, admitted: Request | None = None, admitted_start: int = 0
+    ) -> None:
+        """Hands over the prompts under way, the one being admitted, and those that wait."""
         under_way = [
             (other.num_tokens - other.num_computed_tokens, other.num_computed_tokens)
             for other in self.running
-            if other is not request and other.num_tokens - other.num_computed_tokens > 1
+            if other is not admitted and other.num_tokens - other.num_computed_tokens > 1
         ]
+        admitted_now = (
+            [(admitted.num_tokens - admitted_start, admitted_start)] if admitted is not None else []
+        )
         waiting = [
             (other.num_tokens - other.num_computed_tokens, other.num_computed_tokens)
             for other in itertools.islice(self.waiting, _MAX_BACKLOG_PROMPTS)
-            if other is not request and other.num_tokens > other.num_computed_tokens
+            if other is not admitted and other.num_tokens > other.num_computed_tokens
         ]
-        chooser.admit(
-            [*under_way, (request.num_tokens - start, start), *waiting],
-            in_progress=bool(under_way),
-        )
+        chooser.set_backlog([*under_way, *admitted_now, *waiting], len(under_way))
+
+    def add_request(self, *args: Any, **kwargs: Any) -> Any:
+        """vLLM's own; the backlog has grown."""
+        self._cpp_chunk_has_joined = True
+        return super().add_request(*args, **kwargs)  # type: ignore[misc]
 
     def _cpp_chunk_model_split(
         self, request: Request, num_tokens: int, num_new_tokens: int, hits: tuple[Any, ...]
@@ -138,6 +161,11 @@ class DynamicChunkMixin:
         self._cpp_chunk_hook_calls = 0
         if self._cpp_chunk_chooser is not None:
             try:
+                # Those that came after the last prefill of the step before.
+                self._cpp_chunk_add_decodes(self._cpp_chunk_chooser)
+                if self._cpp_chunk_has_joined:
+                    self._cpp_chunk_has_joined = False
+                    self._cpp_chunk_set_backlog(self._cpp_chunk_chooser)
                 self._cpp_chunk_chooser.begin_step()
             except Exception as error:
                 self.cpp_chunk_fall_back("beginning a step", error)

@@ -6,11 +6,13 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
-from cpp_chunk._core import Calibrator, FitRefused, FitReport, fit_latency_model
+from cpp_chunk._core import FitRefused, best_layer_split
 from cpp_chunk.engine.feedback import Feedback
 from cpp_chunk.engine.gap import GapMeter
-from cpp_chunk.engine.planner import ChunkPlanner
+from cpp_chunk.engine.model_shape import layers_of_stages, preferred_multiples
+from cpp_chunk.engine.planner import ServingPlanner
 from cpp_chunk.engine.profile import ProfilePass, Profiler
+from cpp_chunk.engine.stage_fits import StageCalibrators, StageFits, StepSample, fit_stages
 from cpp_chunk.engine.stages import StageTimers
 from cpp_chunk.engine.trace import Trace
 from cpp_chunk.log import init_logger
@@ -23,8 +25,8 @@ logger = init_logger(__name__)
 
 # A few prompts' worth: what was measured long ago tells of a machine that was another.
 _RING_SAMPLES = 96
-
-Sample = tuple[list[tuple[int, int]], float]
+# A layer split is suggested only where it brings more than fits of the stages may be off.
+_LEAST_SPLIT_GAIN = 0.03
 
 
 def start(scheduler: Any, context: EngineContext) -> None:
@@ -47,29 +49,34 @@ def _start(scheduler: Any, context: EngineContext) -> None:
     trace = Trace()
     stages.install()
     passes, last_step_id = _profile(scheduler, context.executor, stages, trace)
-    planner = ChunkPlanner(
+    planner = ServingPlanner(
         config,
-        num_stages=num_stages,
         max_chunk_tokens=scheduler.max_num_scheduled_tokens,
         alignment_tokens=scheduler.block_size,
+        preferred_multiples=preferred_multiples(scheduler.vllm_config),
         smallest_profiled_tokens=min((one.num_tokens for one in passes), default=1),
     )
-    samples: list[Sample] = [
-        ([(one.num_tokens, one.num_computed_tokens)], one.slowest_ms) for one in passes
+    samples: list[StepSample] = [
+        (
+            [(one.num_tokens, one.num_computed_tokens)],
+            [compute_ms for _, compute_ms in one.stages],
+        )
+        for one in passes
     ]
     gaps = GapMeter()
     for before, after in itertools.pairwise(passes):
         gaps.add(before.stages[0], after.stages[0])
-    report = _fit(samples) if samples else None
-    if report is not None:
-        planner.set_model(report.model, gaps.gap_ms)
-        trace.write_model("profile", report, gaps.gap_ms)
-        _log_model(report, gaps.gap_ms, planner.target_ms)
+    fits = _fit(samples, num_stages) if samples else None
+    if fits is not None:
+        planner.set_models(fits.models, gaps.gap_ms)
+        trace.write_models("profile", fits, gaps.gap_ms)
+        _log_models(fits, gaps.gap_ms, planner.target_ms)
+        _suggest_layer_split(scheduler, fits, gaps.gap_ms, planner)
     trace.flush()
     status = EngineStatus(
-        fallbacks={} if report is not None else {"no fit": 1},
+        fallbacks={} if fits is not None else {"no fit": 1},
         target_ms=planner.target_ms,
-        mean_relative_error=report.mean_relative_error if report is not None else None,
+        mean_relative_error=fits.worst.mean_relative_error if fits is not None else None,
     )
     write_status(status)
     feedback = None
@@ -77,8 +84,8 @@ def _start(scheduler: Any, context: EngineContext) -> None:
         feedback = Feedback(
             stages=stages,
             planner=planner,
-            calibrator=Calibrator(samples, capacity=_RING_SAMPLES),
-            model=report.model if report is not None else None,
+            calibrators=StageCalibrators(samples, num_stages, capacity=_RING_SAMPLES),
+            models=fits.models if fits is not None else (),
             num_stages=num_stages,
             gaps=gaps,
             first_step_id=last_step_id,
@@ -117,37 +124,64 @@ def _profile(
     return passes, profiler.step_id
 
 
-def _fit(samples: list[Sample]) -> FitReport | None:
+def _fit(samples: list[StepSample], num_stages: int) -> StageFits | None:
     try:
-        return fit_latency_model(samples)
+        return fit_stages(samples, num_stages)
     except FitRefused as error:
         logger.warning("the profile carries no fit (%s): fixed chunks for now", error)
         return None
 
 
-def _log_model(report: FitReport, gap_ms: float, target_ms: float | None) -> None:
-    model = report.model
-    logger.info(
-        "step time: %.3g ms/token^2 x^2/2 + %.3g ms/token^2 x*h + %.3g ms/token x + "
-        "%.3g ms/token h + %.3g ms, and %.3g ms between steps; fitted to %d passes with mean "
-        "error %.1f %% (95th percentile %.1f %%), condition number %.0f",
-        model.quadratic,
-        model.cross,
-        model.linear,
-        model.context,
-        model.constant,
-        gap_ms,
-        report.num_points,
-        100 * report.mean_relative_error,
-        100 * report.p95_relative_error,
-        report.condition_number,
-    )
-    if report.at_bound:
-        logger.info("coefficients at their bound of 0: %s", ", ".join(report.at_bound))
+def _log_models(fits: StageFits, gap_ms: float, target_ms: float | None) -> None:
+    for stage, report in enumerate(fits.reports):
+        model = report.model
+        logger.info(
+            "stage %d: %.3g ms/token^2 x^2/2 + %.3g ms/token^2 x*h + %.3g ms/token x + "
+            "%.3g ms/token h + %.3g ms, and %.3g ms between steps; fitted to %d passes with mean "
+            "error %.1f %% (95th percentile %.1f %%), condition number %.0f%s",
+            stage,
+            model.quadratic,
+            model.cross,
+            model.linear,
+            model.context,
+            model.constant,
+            gap_ms,
+            report.num_points,
+            100 * report.mean_relative_error,
+            100 * report.p95_relative_error,
+            report.condition_number,
+            f"; at their bound of 0: {', '.join(report.at_bound)}" if report.at_bound else "",
+        )
     if target_ms is None:
         logger.info("no target: fixed chunks, since smooth_factor is 0")
     else:
         logger.info(
             'target %.2f ms a step to begin with; with target "auto" it follows what waits',
             target_ms,
+        )
+
+
+def _suggest_layer_split(
+    scheduler: Any, fits: StageFits, gap_ms: float, planner: ServingPlanner
+) -> None:
+    """Says which split of the layers would even out unequal stages, if that brings enough."""
+    layers = layers_of_stages(scheduler.vllm_config)
+    if layers is None:
+        return
+    prompt_tokens = scheduler.max_model_len
+    split = best_layer_split(
+        [model.with_overhead(gap_ms) for model in fits.models],
+        prompt_tokens,
+        layers,
+        **planner.limits,  # type: ignore[arg-type]
+    )
+    gain = 1 - split.makespan_ms / split.makespan_before_ms
+    if gain >= _LEAST_SPLIT_GAIN:
+        logger.info(
+            "stages are unequal with %s layers: VLLM_PP_LAYER_PARTITION=%s would start a lone "
+            "prompt of %d tokens %.0f %% sooner",
+            ",".join(map(str, layers)),
+            ",".join(map(str, split.layers)),
+            prompt_tokens,
+            100 * gain,
         )

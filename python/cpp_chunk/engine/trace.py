@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cpp_chunk._core import FitReport
+    from cpp_chunk.engine.stage_fits import StageFits
 
 TRACE_FILE_VARIABLE = "CPP_CHUNK_TRACE_FILE"
 
@@ -34,24 +34,26 @@ class Trace:
         if self._path is not None:
             self._lines.append(json.dumps({"event": event, **fields}) + "\n")
 
-    def write_model(self, source: str, report: FitReport, gap_ms: float) -> None:
-        """Adds the line of a model that planning uses from now on."""
-        model = report.model
+    def write_models(self, source: str, fits: StageFits, gap_ms: float) -> None:
+        """Adds the line of the models that planning uses from now on, one a stage."""
         self.write(
             "model",
             source=source,
-            coefficients={
-                "quadratic": model.quadratic,
-                "cross": model.cross,
-                "linear": model.linear,
-                "context": model.context,
-                "constant": model.constant,
-            },
+            stages=[
+                {
+                    "quadratic": model.quadratic,
+                    "cross": model.cross,
+                    "linear": model.linear,
+                    "context": model.context,
+                    "constant": model.constant,
+                }
+                for model in fits.models
+            ],
             gap_ms=gap_ms,
-            num_points=report.num_points,
-            mean_relative_error=report.mean_relative_error,
-            p95_relative_error=report.p95_relative_error,
-            condition_number=report.condition_number,
+            num_points=fits.worst.num_points,
+            mean_relative_error=fits.worst.mean_relative_error,
+            p95_relative_error=fits.worst.p95_relative_error,
+            condition_number=fits.worst.condition_number,
         )
 
     def flush(self) -> None:

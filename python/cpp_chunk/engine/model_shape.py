@@ -1,0 +1,39 @@
+"""What vLLM's configuration says about the model's shape: layers of each stage, liked token counts.
+
+Both are hints: where a vLLM release does not say, there is none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Rows of the tiles in which fused MoE kernels and the GEMMs beside them go through a batch.
+_MOE_TILE_TOKENS = 128
+
+
+def layers_of_stages(vllm_config: Any) -> list[int] | None:
+    """How many layers each pipeline stage holds, as vLLM split them; None where it cannot say."""
+    from vllm.distributed.utils import get_pp_indices
+
+    num_layers = getattr(vllm_config.model_config.hf_text_config, "num_hidden_layers", None)
+    num_stages = vllm_config.parallel_config.pipeline_parallel_size
+    if not isinstance(num_layers, int) or num_layers < num_stages:
+        return None
+    bounds = [get_pp_indices(num_layers, stage, num_stages) for stage in range(num_stages)]
+    return [end - start for start, end in bounds]
+
+
+def preferred_multiples(vllm_config: Any) -> list[int]:
+    """Token counts that the deployment's kernels like a step to be a multiple of."""
+    parallel = vllm_config.parallel_config
+    passes = getattr(vllm_config.compilation_config, "pass_config", None)
+    multiples = []
+    if getattr(passes, "enable_sp", None) or getattr(passes, "enable_sequence_parallelism", None):
+        # The residual stream is cut over the tensor parallel ranks, token by token.
+        multiples.append(parallel.tensor_parallel_size)
+    if (ranks := getattr(parallel, "prefill_context_parallel_size", 1)) > 1:
+        # A rank takes one piece from the front and one from the back, so that all work alike.
+        multiples.append(2 * ranks)
+    if getattr(vllm_config.model_config, "is_moe", False):
+        multiples.append(_MOE_TILE_TOKENS)
+    return [multiple for multiple in multiples if multiple > 1]
