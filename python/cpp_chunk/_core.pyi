@@ -1,4 +1,4 @@
-"""Native core of cpp_chunk: latency model, fit, target, chunk solver, calibrator."""
+"""Native core of cpp_chunk: latency model, fit, planner, calibrator, simulator."""
 
 import collections.abc
 import typing
@@ -238,149 +238,6 @@ class LayerSplit:
     def makespan_ms(self) -> float:
         """Time to first token of the prompt with these layers, in ms."""
 
-class StepFeatures:
-    """What the latency of a step depends on, summed over its chunks."""
-    @property
-    def context_sum(self) -> float:
-        """sum(num_computed_tokens)."""
-    @property
-    def cross_sum(self) -> float:
-        """sum(num_tokens * num_computed_tokens), in tokens^2."""
-    @property
-    def half_square_sum(self) -> float:
-        """sum(num_tokens^2 / 2), in tokens^2."""
-    @property
-    def token_sum(self) -> float:
-        """sum(num_tokens)."""
-
-class ChunkPolicy:
-    """Who decides how many tokens each prefill gets in a step.
-
-    To be subclassed; __init__ must call super().__init__(). A scheduler calls, in this order:
-    set_backlog when prompts have joined or left since the last step; begin_step; then, first come
-    first served, chunk_tokens followed by add_chunk for every prefill, and add_chunk alone for every
-    decode; and measured once the step's time is known. All but measured must be there.
-    """
-    def __init__(self) -> None: ...
-    def add_chunk(
-        self,
-        num_tokens: typing.SupportsInt | typing.SupportsIndex,
-        num_computed_tokens: typing.SupportsInt | typing.SupportsIndex,
-    ) -> None:
-        """The step now holds this chunk as well, whoever chose it; one token is a decode."""
-    def begin_step(self) -> None:
-        """A new, empty step."""
-    def chunk_tokens(
-        self,
-        remaining_tokens: typing.SupportsInt | typing.SupportsIndex,
-        num_computed_tokens: typing.SupportsInt | typing.SupportsIndex,
-        max_tokens: typing.SupportsInt | typing.SupportsIndex,
-    ) -> int:
-        """The chunk of a prompt in the step as it stands; commits nothing.
-
-        max_tokens: what the engine still admits to the step. In [0, min(remaining_tokens, max_tokens)];
-        0 leaves the prompt to a later step.
-        """
-    def measured(
-        self, features: StepFeatures, latency_ms: typing.SupportsFloat | typing.SupportsIndex
-    ) -> None:
-        """How long a step took on its slowest stage, for policies that learn while serving."""
-    def set_backlog(
-        self,
-        prompts: collections.abc.Sequence[
-            tuple[
-                typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
-            ]
-        ],
-        num_under_way: typing.SupportsInt | typing.SupportsIndex,
-    ) -> None:
-        """What waits or is part-way before the next step.
-
-        prompts: [(remaining_tokens, num_computed_tokens), ...], those under way first, then those that
-        wait, first come first; num_under_way: how many of them, from the front, have chunks in earlier
-        steps.
-        """
-
-class ChunkPlanner(ChunkPolicy):
-    """Chunks of the step times that suit the backlog: what serves in vLLM.
-
-    The target is set when a prompt joins an idle pipeline, raised when the backlog has grown, and
-    falls only once the work that it was set for is done. Not thread-safe.
-    """
-    def __init__(
-        self,
-        stages: collections.abc.Sequence[LatencyModel],
-        *,
-        max_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
-        min_chunk_tokens: typing.SupportsInt | typing.SupportsIndex = 1,
-        alignment: typing.SupportsInt | typing.SupportsIndex = 1,
-        preferred_multiples: collections.abc.Sequence[
-            typing.SupportsInt | typing.SupportsIndex
-        ] = [],
-        max_step_ms: typing.SupportsFloat | typing.SupportsIndex = ...,
-        smooth_factor: typing.SupportsFloat | typing.SupportsIndex = 1.0,
-        target_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
-    ) -> None:
-        """Make a planner.
-
-        stages: one LatencyModel for each, in order, with what a step costs beyond its compute (the
-        engine's gap) in the constants. The limits are those of plan_chunks. smooth_factor in [0, 1]:
-        first chunks are max_chunk_tokens + smooth_factor * (solved - max_chunk_tokens).
-        target_ms: a step time to aim at whatever waits; None: the best one for the backlog.
-        Raises InvalidArgument when these contradict each other.
-        """
-    def add_chunk(
-        self,
-        num_tokens: typing.SupportsInt | typing.SupportsIndex,
-        num_computed_tokens: typing.SupportsInt | typing.SupportsIndex,
-    ) -> None:
-        """The step now holds this chunk as well; one token counts as a decode.
-
-        Raises InvalidArgument for bad counts.
-        """
-    def begin_step(self) -> None:
-        """Start a new, empty step."""
-    def chunk_tokens(
-        self,
-        remaining_tokens: typing.SupportsInt | typing.SupportsIndex,
-        num_computed_tokens: typing.SupportsInt | typing.SupportsIndex,
-        max_tokens: typing.SupportsInt | typing.SupportsIndex,
-    ) -> int:
-        """Chunk, in tokens, for a prompt in the step as it stands; commits nothing.
-
-        0 when the step is full. Raises InvalidArgument for bad counts.
-        """
-    def set_backlog(
-        self,
-        prompts: collections.abc.Sequence[
-            tuple[
-                typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
-            ]
-        ],
-        num_under_way: typing.SupportsInt | typing.SupportsIndex,
-    ) -> None:
-        """What waits or is part-way: [(remaining_tokens, num_computed_tokens), ...].
-
-        First the num_under_way prompts that have chunks in earlier steps, then those that wait, first
-        come first. Also the step under way is then aimed anew.
-        Raises InvalidArgument for bad counts.
-        """
-    def set_stages(
-        self,
-        stages: collections.abc.Sequence[LatencyModel],
-        target_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
-    ) -> None:
-        """Plan with other models from the next step on; the target stays for the present backlog.
-
-        Raises InvalidArgument for another number of stages.
-        """
-    @property
-    def step_ms(self) -> float:
-        """Predicted time of the step so far in ms, the constant included."""
-    @property
-    def target_ms(self) -> float:
-        """Step time aimed at now, in ms, the constant included."""
-
 class Calibrator:
     """Refits a latency model over a profile and the last measured steps."""
     def __init__(
@@ -432,6 +289,103 @@ class Calibrator:
     @property
     def num_rejected(self) -> int:
         """Unusable samples dropped so far."""
+
+class StepFeatures:
+    """What the latency of a step depends on, summed over its chunks."""
+    @property
+    def context_sum(self) -> float:
+        """sum(num_computed_tokens)."""
+    @property
+    def cross_sum(self) -> float:
+        """sum(num_tokens * num_computed_tokens), in tokens^2."""
+    @property
+    def half_square_sum(self) -> float:
+        """sum(num_tokens^2 / 2), in tokens^2."""
+    @property
+    def token_sum(self) -> float:
+        """sum(num_tokens)."""
+
+class ChunkPolicy:
+    """Who decides how many tokens each prefill gets in a step.
+
+    To be subclassed; __init__ must call super().__init__(). A scheduler calls, in this order:
+    set_backlog when prompts have joined or left since the last step; begin_step; then, first come
+    first served, chunk_tokens followed by add_chunk for every prefill, and add_chunk alone for every
+    decode; and measured once the step's time is known. All but measured must be there.
+    """
+    def __init__(self) -> None: ...
+    def add_chunk(self, num_tokens: int, num_computed_tokens: int) -> None:
+        """The step now holds this chunk as well, whoever chose it; one token is a decode."""
+    def begin_step(self) -> None:
+        """A new, empty step."""
+    def chunk_tokens(self, remaining_tokens: int, num_computed_tokens: int, max_tokens: int) -> int:
+        """The chunk of a prompt in the step as it stands; commits nothing.
+
+        max_tokens: what the engine still admits to the step. In [0, min(remaining_tokens, max_tokens)];
+        0 leaves the prompt to a later step.
+        """
+    def measured(self, features: StepFeatures, latency_ms: float) -> None:
+        """How long a step took on its slowest stage, for policies that learn while serving."""
+    def set_backlog(self, prompts: list[tuple[int, int]], num_under_way: int) -> None:
+        """What waits or is part-way before the next step.
+
+        prompts: [(remaining_tokens, num_computed_tokens), ...], those under way first, then those that
+        wait, first come first; num_under_way: how many of them, from the front, have chunks in earlier
+        steps.
+        """
+
+class ChunkPlanner(ChunkPolicy):
+    """Chunks of the step times that suit the backlog: what serves in vLLM.
+
+    The target is set when a prompt joins an idle pipeline, raised when the backlog has grown, and
+    falls only once the work that it was set for is done. Not thread-safe.
+    """
+    def __init__(
+        self,
+        stages: collections.abc.Sequence[LatencyModel],
+        *,
+        max_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
+        min_chunk_tokens: typing.SupportsInt | typing.SupportsIndex = 1,
+        alignment: typing.SupportsInt | typing.SupportsIndex = 1,
+        preferred_multiples: collections.abc.Sequence[
+            typing.SupportsInt | typing.SupportsIndex
+        ] = [],
+        max_step_ms: typing.SupportsFloat | typing.SupportsIndex = ...,
+        smooth_factor: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        target_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
+    ) -> None:
+        """Make a planner.
+
+        stages: one LatencyModel for each, in order, with what a step costs beyond its compute (the
+        engine's gap) in the constants. The limits are those of plan_chunks. smooth_factor in [0, 1]:
+        first chunks are max_chunk_tokens + smooth_factor * (solved - max_chunk_tokens).
+        target_ms: a step time to aim at whatever waits; None: the best one for the backlog.
+        Raises InvalidArgument when these contradict each other.
+        """
+    def add_decodes(
+        self,
+        num_decodes: typing.SupportsInt | typing.SupportsIndex,
+        num_computed_tokens: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """The step now holds this many decodes as well, with num_computed_tokens history in all.
+
+        Raises InvalidArgument for bad counts.
+        """
+    def set_stages(
+        self,
+        stages: collections.abc.Sequence[LatencyModel],
+        target_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
+    ) -> None:
+        """Plan with other models from the next step on; the target stays for the present backlog.
+
+        Raises InvalidArgument for another number of stages.
+        """
+    @property
+    def step_ms(self) -> float:
+        """Predicted time of the step so far in ms, the constant included."""
+    @property
+    def target_ms(self) -> float:
+        """Step time aimed at now, in ms, the constant included."""
 
 class FixedPolicy(ChunkPolicy):
     """Chunks of one size: what vLLM does with max_num_batched_tokens set to it.
