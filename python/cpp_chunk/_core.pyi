@@ -326,7 +326,9 @@ class ChunkPolicy:
         """
     def measured(self, features: StepFeatures, latency_ms: float) -> None:
         """How long a step took on its slowest stage, for policies that learn while serving."""
-    def set_backlog(self, prompts: list[tuple[int, int]], num_under_way: int) -> None:
+    def set_backlog(
+        self, prompts: collections.abc.Sequence[tuple[int, int]], num_under_way: int
+    ) -> None:
         """What waits or is part-way before the next step.
 
         prompts: [(remaining_tokens, num_computed_tokens), ...], those under way first, then those that

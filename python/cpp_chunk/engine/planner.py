@@ -151,10 +151,8 @@ class ServingPlanner:
             target_ms = max(base_target_ms(stage, self._max_chunk_tokens) for stage in stages)
         else:
             target_ms = target
-        return (
-            target_ms
-            if self._config.max_step_ms is None
-            else min(target_ms, self._config.max_step_ms)
+        return target_ms if self._config.max_step_ms is None else min(
+            target_ms, self._config.max_step_ms
         )
 
 
