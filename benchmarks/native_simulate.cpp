@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "cpp_chunk/planner.h"
 #include "cpp_chunk/simulator/policies/atom_policy.h"
 #include "cpp_chunk/simulator/policies/fixed_policy.h"
 #include "cpp_chunk/simulator/policies/sglang_policy.h"
@@ -45,6 +46,13 @@ std::vector<cpp_chunk::SimulatedRequest> mixed_prompts() {
   return requests;
 }
 
+cpp_chunk::ChunkPlanner planner() {
+  return {
+      cpp_chunk::Stages(stage(), kNumStages),
+      {.limits = {
+           .max_chunk_tokens = kMaxNumBatchedTokens, .min_chunk_tokens = 256, .alignment = 128}}};
+}
+
 template <typename MakePolicy>
 void measure(const char* name, const std::vector<cpp_chunk::SimulatedRequest>& requests,
              const MakePolicy& make_policy) {
@@ -69,6 +77,8 @@ int main() {
   constexpr std::int64_t kBase = kMaxNumBatchedTokens;
   measure("fixed_long", long_prompts(), [] { return cpp_chunk::FixedPolicy(kBase / 4); });
   measure("fixed_mixed", mixed_prompts(), [] { return cpp_chunk::FixedPolicy(kBase / 4); });
+  measure("planner_long", long_prompts(), planner);
+  measure("planner_mixed", mixed_prompts(), planner);
   measure("sglang_long", long_prompts(), [] { return cpp_chunk::SglangPolicy(stage(), kBase); });
   measure("sglang_mixed", mixed_prompts(), [] { return cpp_chunk::SglangPolicy(stage(), kBase); });
   measure("vllm_ascend_long", long_prompts(),

@@ -13,7 +13,8 @@ void bind_planner(py::module_& module) {
                            R"(Chunks of the step times that suit the backlog: what serves in vLLM.
 
 The target is set when a prompt joins an idle pipeline, raised when the backlog has grown, and
-falls only once the work that it was set for is done. Not thread-safe.)")
+falls only once the work that it was set for is done. step_left (or measured) tells when the
+pipeline is idle. Not thread-safe.)")
       .def(py::init([](const std::vector<LatencyModel>& stages, std::int64_t max_chunk_tokens,
                        std::int64_t min_chunk_tokens, std::int64_t alignment,
                        const std::vector<std::int64_t>& preferred_multiples, double max_step_ms,
@@ -46,6 +47,8 @@ Raises InvalidArgument for another number of stages.)")
            R"(The step now holds this many decodes as well, with num_computed_tokens history in all.
 
 Raises InvalidArgument for bad counts.)")
+      .def("step_left", &ChunkPlanner::step_left,
+           "The oldest step in flight has left the last stage.")
       .def_property_readonly("target_ms", &ChunkPlanner::target_ms,
                              "Step time aimed at now, in ms, the constant included.")
       .def_property_readonly("step_ms", &ChunkPlanner::step_ms,

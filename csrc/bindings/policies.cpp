@@ -80,7 +80,7 @@ A planned chunk that does not fit beside another prompt's waits for the next ste
 share a plan; other lengths cost a plan each, which takes milliseconds to seconds.)")
       .def(py::init([](const std::vector<LatencyModel>& stages, std::int64_t max_chunk_tokens,
                        std::int64_t granule_tokens) {
-             return TerapipePolicy(stages, max_chunk_tokens, granule_tokens);
+             return TerapipePolicy(Stages(stages), max_chunk_tokens, granule_tokens);
            }),
            py::arg("stages"), py::kw_only(), py::arg("max_chunk_tokens"), py::arg("granule_tokens"),
            R"(Make the policy for equal stages, one model each.
@@ -92,7 +92,7 @@ Raises InvalidArgument, while serving too, where terapipe_plan refuses.)");
       [](const std::vector<LatencyModel>& stages, std::int64_t prompt_tokens,
          std::int64_t max_chunk_tokens, std::int64_t granule_tokens,
          std::int64_t num_computed_tokens) {
-        return terapipe_plan(stages, prompt_tokens, max_chunk_tokens, granule_tokens,
+        return terapipe_plan(Stages(stages), prompt_tokens, max_chunk_tokens, granule_tokens,
                              num_computed_tokens);
       },
       py::arg("stages"), py::arg("prompt_tokens"), py::kw_only(), py::arg("max_chunk_tokens"),

@@ -1,13 +1,28 @@
 #include "cpp_chunk/policy.h"
 
-#include <pybind11/typing.h>
-
 #include <string>
 
 #include "bindings/bindings.h"
 #include "cpp_chunk/error.h"
 
 namespace py = pybind11;
+
+namespace cpp_chunk::bindings {
+namespace {
+
+// Named in full in the signature, so that a subclass can annotate its method with what it gets.
+class Pairs : public py::sequence {
+  using sequence::sequence;
+};
+
+}  // namespace
+}  // namespace cpp_chunk::bindings
+
+template <>
+struct pybind11::detail::handle_type_name<cpp_chunk::bindings::Pairs> {
+  // NOLINTNEXTLINE(readability-identifier-naming): pybind11 asks for it
+  static constexpr auto name = const_name("collections.abc.Sequence[tuple[int, int]]");
+};
 
 namespace cpp_chunk::bindings {
 namespace {
@@ -77,9 +92,6 @@ void check_chunk(const Chunk& chunk) {
                           std::to_string(chunk.num_computed_tokens));
   }
 }
-
-// As a type, so that a subclass may annotate its own method with what it gets.
-using Pairs = py::typing::List<py::typing::Tuple<py::int_, py::int_>>;
 
 std::vector<PromptWork> to_prompts(const Pairs& pairs) {
   std::vector<PromptWork> prompts;

@@ -5,37 +5,32 @@
 namespace cpp_chunk {
 
 FlowShop::FlowShop(const Stages& stages)
-    : stages_(stages), free_ms_(stages.are_equal() ? 0 : stages.size()) {}
+    : stages_(stages), free_ms_(stages.size()), left_ms_(stages.size()) {}
 
 void FlowShop::clear() {
   num_steps_ = 0;
-  sum_ms_ = 0.0;
-  max_ms_ = 0.0;
+  oldest_ = 0;
   std::ranges::fill(free_ms_, 0.0);
+  std::ranges::fill(left_ms_, 0.0);
 }
 
 void FlowShop::add(const StepFeatures& features) {
   ++num_steps_;
+  double arrival_ms = left_ms_[oldest_];
   if (stages_.are_equal()) {
     const double step_ms = stages_[0].step_ms(features);
-    sum_ms_ += step_ms;
-    max_ms_ = std::max(max_ms_, step_ms);
-    return;
+    for (double& free_ms : free_ms_) {
+      arrival_ms = std::max(arrival_ms, free_ms) + step_ms;
+      free_ms = arrival_ms;
+    }
+  } else {
+    for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
+      arrival_ms = std::max(arrival_ms, free_ms_[stage]) + stages_[stage].step_ms(features);
+      free_ms_[stage] = arrival_ms;
+    }
   }
-  double arrival_ms = 0.0;
-  for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
-    arrival_ms = std::max(arrival_ms, free_ms_[stage]) + stages_[stage].step_ms(features);
-    free_ms_[stage] = arrival_ms;
-  }
-}
-
-double FlowShop::makespan_ms() const noexcept {
-  if (!stages_.are_equal()) {
-    return free_ms_.back();
-  }
-  // Written so that a single stage of infinite steps does not multiply zero by infinity.
-  const auto further_stages = static_cast<double>(stages_.size() - 1);
-  return further_stages > 0.0 ? sum_ms_ + further_stages * max_ms_ : sum_ms_;
+  left_ms_[oldest_] = arrival_ms;
+  oldest_ = oldest_ + 1 == left_ms_.size() ? 0 : oldest_ + 1;
 }
 
 }  // namespace cpp_chunk

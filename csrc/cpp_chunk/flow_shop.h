@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -11,8 +12,10 @@ namespace cpp_chunk {
 /// \brief When the last of a row of steps leaves the last stage.
 ///
 /// Every step goes through all stages in order, every stage takes one step at a time, and the
-/// steps stay in their order: a permutation flow shop. Of equal stages the last step leaves after
-/// sum(t) + (S-1)*max(t), so nothing is kept for each stage there.
+/// steps stay in their order: a permutation flow shop. As many steps are inside as there are
+/// stages (vLLM's batch queue): a step enters when the one that many places before it has left.
+/// For S equal stages and times that never fall this is sum(t) + (S-1)*max(t); where a short step
+/// follows long ones it waits for them, and that costs more.
 class FlowShop {
  public:
   /// \param stages outlives this object
@@ -25,16 +28,16 @@ class FlowShop {
   void add(const StepFeatures& features);
 
   /// \brief Since the first step began, in ms; only grows with further steps.
-  [[nodiscard]] double makespan_ms() const noexcept;
+  [[nodiscard]] double makespan_ms() const noexcept { return free_ms_.back(); }
 
   [[nodiscard]] std::int64_t num_steps() const noexcept { return num_steps_; }
 
  private:
   const Stages& stages_;
   std::int64_t num_steps_ = 0;
-  double sum_ms_ = 0.0;
-  double max_ms_ = 0.0;
-  std::vector<double> free_ms_;  ///< when each stage is done with all steps; of unequal stages
+  std::vector<double> free_ms_;   ///< when each stage is done with all steps
+  std::vector<double> left_ms_;   ///< when each of the last S steps left: a ring
+  std::size_t oldest_ = 0;        ///< into the ring
 };
 
 }  // namespace cpp_chunk

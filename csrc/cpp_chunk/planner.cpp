@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,11 @@ namespace {
 // A backlog of this much more or less work has not changed materially: its best target moves by
 // half of that, and the makespan by far less.
 constexpr double kMaterialChange = 0.05;
+// Over how many rounds of steps through all stages the work present is averaged.
+constexpr double kPresentRounds = 2.0;
+// No engine has more steps in flight; a caller that never says that they have left must not fill
+// the memory.
+constexpr std::size_t kMaxInFlight = 2 * kMaxStages;
 
 }  // namespace
 
@@ -61,16 +67,25 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
   for (const PromptWork& prompt : prompts) {
     work_ms += uncut_work_ms(stages_[slowest_stage_].coefficients(), prompt);
   }
-  const bool is_idle = num_under_way == 0;
-  const bool is_done = committed_ms_ <= 0.0;
-  if (!is_idle && !is_done &&
-      std::abs(work_ms - considered_ms_) <= kMaterialChange * considered_ms_) {
+  const bool is_idle = num_under_way == 0 && in_flight_ms_.empty() && step_work_ms() <= 0.0;
+  const bool may_fall = committed_ms_ <= 0.0;
+  if (is_idle) {
+    busy_ms_ = 0.0;
+    mean_present_ms_ = 0.0;
+  } else if (!may_fall &&
+             std::abs(work_ms - considered_ms_) <= kMaterialChange * considered_ms_) {
     return;
   }
   considered_ms_ = work_ms;
-  const StepTargets targets = best_step_targets(
+  StepTargets targets = best_step_targets(
       stages_.with_overhead(is_in_step_ ? decodes_ : decodes_before_), prompts, settings_.limits);
-  if (is_idle || is_done) {
+  if (!is_idle) {
+    const double busy_ms = busy_target_ms(targets.longest_ms(), work_ms);
+    if (busy_ms > targets.longest_ms()) {
+      targets = StepTargets(std::min(busy_ms, settings_.limits.max_step_ms));
+    }
+  }
+  if (is_idle || may_fall) {
     price_by_slowest(prompts);
     aim(targets, 0, work_ms);
     return;
@@ -85,6 +100,27 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
   }
 }
 
+// The best step time grows with the root of the work that shares one fill and drain. But steps
+// longer than the work present over the stages would leave stages empty.
+double ChunkPlanner::busy_target_ms(double target_ms, double backlog_ms) {
+  const double constant_ms = stages_[slowest_stage_].coefficients().constant;
+  const double growth = std::sqrt(1.0 + busy_ms_ / std::max(backlog_ms, 1e-9));
+  const double present_ms =
+      std::accumulate(in_flight_ms_.begin(), in_flight_ms_.end(), backlog_ms + step_work_ms());
+  // What is present swings from step to step with the prompts that come and go.
+  const auto num_stages = static_cast<double>(stages_.size());
+  if (mean_present_ms_ <= 0.0) {
+    mean_present_ms_ = present_ms;
+  }
+  mean_present_ms_ += (present_ms - mean_present_ms_) / (kPresentRounds * num_stages);
+  const double filling_ms = constant_ms + mean_present_ms_ / num_stages;
+  // Beyond this, steps at the cap would be shorter than those after long histories.
+  const double cap_ms =
+      base_target_ms(stages_[slowest_stage_], settings_.limits.max_chunk_tokens);
+  return std::min({constant_ms + growth * std::max(0.0, target_ms - constant_ms), filling_ms,
+                   cap_ms});
+}
+
 void ChunkPlanner::aim(const StepTargets& targets, std::size_t step_index, double work_ms) {
   targets_ = targets;
   step_index_ = step_index;
@@ -94,18 +130,49 @@ void ChunkPlanner::aim(const StepTargets& targets, std::size_t step_index, doubl
   }
 }
 
+// What the step under way holds, if it is not counted as in flight yet.
+double ChunkPlanner::step_work_ms() const {
+  return is_in_step_ ? solver_.model().chunks_ms(solver_.features()) : 0.0;
+}
+
+// Counts the step under way as in flight; nothing where it is counted already, or empty.
+void ChunkPlanner::close_step() {
+  if (!is_in_step_) {
+    return;
+  }
+  if (solver_.features().token_sum > 0.0) {
+    const double work_ms = step_work_ms();
+    in_flight_ms_.push_back(work_ms);
+    busy_ms_ += work_ms;
+    if (in_flight_ms_.size() > kMaxInFlight) {
+      in_flight_ms_.pop_front();
+    }
+    if (has_prefill_) {
+      ++step_index_;
+      committed_ms_ -= work_ms;
+    }
+  }
+  decodes_before_ = decodes_;
+  is_in_step_ = false;
+}
+
 void ChunkPlanner::begin_step() {
-  if (is_in_step_ && has_prefill_) {
-    ++step_index_;
-    committed_ms_ -= solver_.model().chunks_ms(solver_.features());
-  }
-  if (is_in_step_) {
-    decodes_before_ = decodes_;
-  }
+  close_step();
   is_in_step_ = true;
   has_prefill_ = false;
   decodes_ = {};
   solver_.begin_step(targets_.at(step_index_), targets_.rest());
+}
+
+void ChunkPlanner::measured(const StepFeatures& /*features*/, double /*latency_ms*/) {
+  step_left();
+}
+
+void ChunkPlanner::step_left() {
+  close_step();
+  if (!in_flight_ms_.empty()) {
+    in_flight_ms_.pop_front();
+  }
 }
 
 std::int64_t ChunkPlanner::chunk_tokens(const PromptWork& prompt, std::int64_t max_tokens) {

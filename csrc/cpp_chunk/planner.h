@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <span>
 
@@ -23,10 +24,14 @@ struct PlannerSettings {
 
 /// \brief Chunks of the step times that suit the backlog: the policy that serves.
 ///
-/// The target is set when the first prompt joins, and raised when the backlog has grown by more
-/// than a little. While prompts are under way it does not fall, since the pipeline's fill and
-/// drain at the present step time are already paid for, until the work that it was set for has
-/// been done: so short requests never lower it.
+/// The target is set when the first prompt joins an idle pipeline, and raised when the backlog has
+/// grown by more than a little. While steps are in flight it does not fall, since the pipeline's
+/// fill and drain at the present step time are already paid for, until the work that it was set
+/// for has been done: so short requests never lower it.
+/// Fill and drain are paid once for a busy period, not once for a backlog. One that has lasted is
+/// taken to last as long again: its work counts beside the backlog's, as long as what is there
+/// fills the pipeline. So under a steady load steps grow towards the work present over the stages,
+/// which is where a closed loop is fastest.
 /// Decodes of the last step are taken to be in the next ones too and cost time in each: the more
 /// of them, the fewer and longer steps are best.
 class ChunkPlanner final : public ChunkPolicy {
@@ -45,6 +50,13 @@ class ChunkPlanner final : public ChunkPolicy {
                                           std::int64_t max_tokens) override;
   void add_chunk(const Chunk& chunk) override;
 
+  /// \brief step_left; the time itself teaches the planner nothing: calibration is the caller's.
+  void measured(const StepFeatures& features, double latency_ms) override;
+
+  /// \brief The oldest step in flight has left the last stage: without this the pipeline never
+  /// counts as idle.
+  void step_left();
+
   /// \brief add_chunk for many decodes at once: schedulers that serve have hundreds in a step.
   /// \param num_computed_tokens the sum of their histories
   void add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens);
@@ -58,6 +70,9 @@ class ChunkPlanner final : public ChunkPolicy {
  private:
   void price_by_slowest(std::span<const PromptWork> prompts);
   void aim(const StepTargets& targets, std::size_t step_index, double work_ms);
+  [[nodiscard]] double step_work_ms() const;
+  void close_step();
+  [[nodiscard]] double busy_target_ms(double target_ms, double backlog_ms);
 
   Stages stages_;
   PlannerSettings settings_;
@@ -69,6 +84,9 @@ class ChunkPlanner final : public ChunkPolicy {
   bool has_prefill_ = false;     ///< the step under way holds one
   double committed_ms_ = 0.0;    ///< work that the target was set for and that is still to do
   double considered_ms_ = 0.0;   ///< work of the backlog that the target was last weighed for
+  double busy_ms_ = 0.0;         ///< work scheduled since the pipeline was last idle
+  double mean_present_ms_ = 0.0;  ///< work waiting, under way and in flight; 0: none seen yet
+  std::deque<double> in_flight_ms_;  ///< work of each step that has not left, the oldest first
   StepFeatures decodes_;         ///< of the step under way
   StepFeatures decodes_before_;  ///< of the step before
 };

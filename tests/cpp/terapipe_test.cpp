@@ -72,7 +72,7 @@ TEST(TerapipePlan, IsTheBestOfAllCuts) {
     const auto num_tokens = static_cast<std::int64_t>(1.0 + 230.0 * part(random));
     const std::int64_t history = i % 3 == 0 ? 0 : 100;
     const auto max_chunk_tokens = static_cast<std::int64_t>(16.0 + 150.0 * part(random));
-    const std::vector<LatencyModel> stages(1 + static_cast<std::size_t>(i) % 6, model);
+    const Stages stages(model, 1 + i % 6);
     BruteForce brute{.model = model,
                      .end = history + num_tokens,
                      .max_chunk_tokens = max_chunk_tokens,
@@ -90,14 +90,15 @@ TEST(TerapipePlan, IsTheBestOfAllCuts) {
 TEST(TerapipePlan, HandComputed) {
   // 4 tokens at 1 ms, 1 ms a step, 3 stages. One step: 5 + 2 * 5 = 15. Two of 2: 6 + 2 * 3 = 12.
   // Four of 1: 8 + 2 * 2 = 12. Two and two ones: 7 + 6 = 13.
-  const std::vector<LatencyModel> stages(3, LatencyModel({.linear = 1.0, .constant = 1.0}));
+  const LatencyModel model({.linear = 1.0, .constant = 1.0});
+  const Stages stages(model, 3);
   const Plan plan = terapipe_plan(stages, 4, 4, 1);
   EXPECT_DOUBLE_EQ(plan.makespan_ms, 12.0);
-  EXPECT_DOUBLE_EQ(terapipe_plan(std::span(stages).first(1), 4, 4, 1).makespan_ms, 5.0);
+  EXPECT_DOUBLE_EQ(terapipe_plan(Stages(model, 1), 4, 4, 1).makespan_ms, 5.0);
 }
 
 TEST(TerapipePlan, MakespanIsThatOfItsChunks) {
-  const std::vector<LatencyModel> stages(4, kimi());
+  const Stages stages(kimi(), 4);
   const Plan plan = terapipe_plan(stages, 131'072, 32768, 128, 1000);
   double sum_ms = 0.0;
   double max_ms = 0.0;
@@ -110,12 +111,11 @@ TEST(TerapipePlan, MakespanIsThatOfItsChunks) {
   }
   EXPECT_EQ(done, 131'072);
   EXPECT_NEAR(plan.makespan_ms, sum_ms + 3.0 * max_ms, 1e-6);
-  EXPECT_DOUBLE_EQ(plan.target_ms, max_ms);
+  EXPECT_THAT(plan.step_targets_ms, ElementsAre(max_ms));
 }
 
 TEST(TerapipePlan, RefusesWhatItCannotPlan) {
-  std::vector<LatencyModel> stages(2, kimi());
-  EXPECT_THROW((void)terapipe_plan({}, 100, 10, 1), InvalidArgument);
+  const Stages stages(kimi(), 2);
   EXPECT_THROW((void)terapipe_plan(stages, 0, 10, 1), InvalidArgument);
   EXPECT_THROW((void)terapipe_plan(stages, 100, 0, 1), InvalidArgument);
   EXPECT_THROW((void)terapipe_plan(stages, 100, 10, 0), InvalidArgument);
@@ -123,19 +123,21 @@ TEST(TerapipePlan, RefusesWhatItCannotPlan) {
   EXPECT_THROW((void)terapipe_plan(stages, 100, 10, 1, 100), InvalidArgument);
   EXPECT_THROW((void)terapipe_plan(stages, 100, 10, 1, -1), InvalidArgument);
   EXPECT_THROW((void)terapipe_plan(stages, kMaxTokens, 10, 1), InvalidArgument);
-  const std::vector<LatencyModel> dear(2, LatencyModel({.quadratic = 1e308}));
+  const Stages dear(LatencyModel({.quadratic = 1e308}), 2);
   EXPECT_THROW((void)terapipe_plan(dear, 1'000'000, 1000, 1000), InvalidArgument);
-  stages[1] = LatencyModel({.linear = 1.0});
-  EXPECT_THROW((void)terapipe_plan(stages, 100, 10, 1), InvalidArgument);
+  const Stages unequal({kimi(), LatencyModel({.linear = 1.0})});
+  EXPECT_THROW((void)terapipe_plan(unequal, 100, 10, 1), InvalidArgument);
 }
 
-SimulatedPipeline pipeline_of(const std::vector<LatencyModel>& stages) {
+SimulatedPipeline pipeline_of(const Stages& stages) {
   // Room for all steps at once, as the flow shop's formula has it.
-  return {.stages = stages, .max_num_batched_tokens = 32768, .max_in_flight = 1000};
+  return {.stages = {stages.models().begin(), stages.models().end()},
+          .max_num_batched_tokens = 32768,
+          .max_in_flight = 1000};
 }
 
 TEST(TerapipePolicy, FollowsThePlan) {
-  const std::vector<LatencyModel> stages(4, kimi());
+  const Stages stages(kimi(), 4);
   TerapipePolicy policy(stages, 32768, 128);
   for (const std::int64_t cached_tokens : {0, 1000}) {
     const Plan plan = terapipe_plan(stages, 131'072, 32768, 128, cached_tokens);
@@ -152,7 +154,7 @@ TEST(TerapipePolicy, FollowsThePlan) {
 }
 
 TEST(TerapipePolicy, APlannedChunkIsNotSharedOut) {
-  const std::vector<LatencyModel> stages(1, LatencyModel({.linear = 1.0, .constant = 1.0}));
+  const Stages stages(LatencyModel({.linear = 1.0, .constant = 1.0}), 1);
   TerapipePolicy policy(stages, 100, 10);
   policy.begin_step();
   const auto take = [&policy](const PromptWork& prompt, std::int64_t max_tokens) {
@@ -173,7 +175,7 @@ TEST(TerapipePolicy, APlannedChunkIsNotSharedOut) {
 }
 
 TEST(TerapipePolicy, DecodesDoNotMakeItPlanAnew) {
-  const std::vector<LatencyModel> stages(2, kimi());
+  const Stages stages(kimi(), 2);
   TerapipePolicy policy(stages, 1024, 128);
   SimulatedPipeline pipeline = pipeline_of(stages);
   pipeline.max_num_batched_tokens = 1024;
@@ -184,8 +186,8 @@ TEST(TerapipePolicy, DecodesDoNotMakeItPlanAnew) {
 }
 
 TEST(TerapipePolicy, RefusesBadArguments) {
-  EXPECT_THROW(TerapipePolicy({}, 10, 1), InvalidArgument);
-  const std::vector<LatencyModel> unequal{kimi(), LatencyModel({.linear = 1.0})};
+  EXPECT_THROW(TerapipePolicy(Stages(kimi(), 2), 10, 0), InvalidArgument);
+  const Stages unequal({kimi(), LatencyModel({.linear = 1.0})});
   EXPECT_THROW(TerapipePolicy(unequal, 10, 1), InvalidArgument);
 }
 

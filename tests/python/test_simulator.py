@@ -1,6 +1,7 @@
 """The simulator and its policies through their Python API."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import cpp_chunk
@@ -21,7 +22,7 @@ class Halves(cpp_chunk.ChunkPolicy):
         super().__init__()
         self.calls: list[tuple[object, ...]] = []
 
-    def set_backlog(self, prompts: list[tuple[int, int]], num_under_way: int) -> None:
+    def set_backlog(self, prompts: Sequence[tuple[int, int]], num_under_way: int) -> None:
         self.calls.append(("backlog", prompts, num_under_way))
 
     def begin_step(self) -> None:
@@ -151,7 +152,7 @@ def test_a_policy_written_in_python() -> None:
 
 def test_measured_may_be_left_out() -> None:
     class Whole(cpp_chunk.ChunkPolicy):
-        def set_backlog(self, prompts: list[tuple[int, int]], num_under_way: int) -> None:
+        def set_backlog(self, prompts: Sequence[tuple[int, int]], num_under_way: int) -> None:
             pass
 
         def begin_step(self) -> None:
@@ -309,6 +310,19 @@ def test_the_oracle_refuses_unequal_stages() -> None:
         cpp_chunk.terapipe_plan([UNIT, KIMI], 100, max_chunk_tokens=10, granule_tokens=1)
     with pytest.raises(cpp_chunk.InvalidArgument, match="granule_tokens"):
         cpp_chunk.TerapipePolicy([KIMI], max_chunk_tokens=10, granule_tokens=0)
+
+
+def test_the_planner_is_a_policy() -> None:
+    stages = [KIMI] * 4
+    pipeline = SimulatedPipeline(stages, max_num_batched_tokens=32768)
+    planner = cpp_chunk.ChunkPlanner(
+        stages, max_chunk_tokens=32768, min_chunk_tokens=256, alignment=128
+    )
+    assert isinstance(planner, cpp_chunk.ChunkPolicy)
+    requests = [SimulatedRequest(131072)]
+    ours = cpp_chunk.simulate(pipeline, requests, planner)
+    fixed = cpp_chunk.simulate(pipeline, requests, cpp_chunk.FixedPolicy(8192))
+    assert ours.makespan_ms < fixed.makespan_ms
 
 
 def test_the_ascend_rule_learns() -> None:

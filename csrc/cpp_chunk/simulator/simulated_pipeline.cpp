@@ -1,7 +1,7 @@
 #include "cpp_chunk/simulator/simulated_pipeline.h"
 
 #include "cpp_chunk/simulator/check.h"
-#include "cpp_chunk/target.h"
+#include "cpp_chunk/stages.h"
 
 namespace cpp_chunk {
 

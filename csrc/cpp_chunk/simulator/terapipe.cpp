@@ -11,7 +11,6 @@
 
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/simulator/check.h"
-#include "cpp_chunk/target.h"
 
 namespace cpp_chunk {
 namespace {
@@ -226,19 +225,17 @@ Cut best_cut(CutSearch& search, double extra_stages) {
 
 }  // namespace
 
-Plan terapipe_plan(std::span<const LatencyModel> stages, std::int64_t prompt_tokens,
-                   std::int64_t max_chunk_tokens, std::int64_t granule_tokens,
-                   std::int64_t num_computed_tokens) {
-  check_count("the number of stages", static_cast<std::int64_t>(stages.size()), 1, kMaxStages);
-  if (std::ranges::any_of(stages, [&](const LatencyModel& m) { return m != stages.front(); })) {
+Plan terapipe_plan(const Stages& stages, std::int64_t prompt_tokens, std::int64_t max_chunk_tokens,
+                   std::int64_t granule_tokens, std::int64_t num_computed_tokens) {
+  if (!stages.are_equal()) {
     throw InvalidArgument(
-        "stages must be equal for TeraPipe's dynamic programme: unequal ones got");
+        "stages must be equal for TeraPipe's dynamic programme, got unequal ones");
   }
   check_count("prompt_tokens", prompt_tokens, 1);
   check_count("num_computed_tokens", num_computed_tokens, 0, prompt_tokens - 1);
   check_count("max_chunk_tokens", max_chunk_tokens, 1);
   check_count("granule_tokens", granule_tokens, 1, max_chunk_tokens);
-  CutSearch search(stages.front(),
+  CutSearch search(stages[0],
                    {.num_tokens = prompt_tokens - num_computed_tokens,
                     .num_computed_tokens = num_computed_tokens},
                    max_chunk_tokens, granule_tokens);

@@ -34,6 +34,9 @@ class ChunkChooser(Protocol):
     def add_decodes(self, num_decodes: int, num_computed_tokens: int) -> None:
         """The step now holds these decodes as well, with this much history in all."""
 
+    def step_left(self) -> None:
+        """The oldest step in flight has left the last stage."""
+
 
 class ServingPlanner:
     """Chunks of equal time from the models in force. Without models: vLLM's own, fixed ones.
@@ -142,6 +145,11 @@ class ServingPlanner:
         if self._native is not None:
             self._native.add_decodes(num_decodes, num_computed_tokens)
 
+    def step_left(self) -> None:
+        """The oldest step in flight has left the last stage."""
+        if self._native is not None:
+            self._native.step_left()
+
     def _fixed_target_ms(self, stages: Sequence[LatencyModel]) -> float | None:
         """The user's target, or the published rule's on the slowest stage."""
         target = self._config.target
@@ -151,8 +159,10 @@ class ServingPlanner:
             target_ms = max(base_target_ms(stage, self._max_chunk_tokens) for stage in stages)
         else:
             target_ms = target
-        return target_ms if self._config.max_step_ms is None else min(
-            target_ms, self._config.max_step_ms
+        return (
+            target_ms
+            if self._config.max_step_ms is None
+            else min(target_ms, self._config.max_step_ms)
         )
 
 
@@ -183,3 +193,6 @@ class OneChunk:
 
     def add_decodes(self, num_decodes: int, num_computed_tokens: int) -> None:
         """Nothing is summed up."""
+
+    def step_left(self) -> None:
+        """Nothing waits for it."""

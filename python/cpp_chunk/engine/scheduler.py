@@ -161,8 +161,6 @@ class DynamicChunkMixin:
         self._cpp_chunk_hook_calls = 0
         if self._cpp_chunk_chooser is not None:
             try:
-                # Those that came after the last prefill of the step before.
-                self._cpp_chunk_add_decodes(self._cpp_chunk_chooser)
                 if self._cpp_chunk_has_joined:
                     self._cpp_chunk_has_joined = False
                     self._cpp_chunk_set_backlog(self._cpp_chunk_chooser)
@@ -170,6 +168,12 @@ class DynamicChunkMixin:
             except Exception as error:
                 self.cpp_chunk_fall_back("beginning a step", error)
         output: SchedulerOutput = super().schedule(*args, **kwargs)  # type: ignore[misc]
+        if self._cpp_chunk_chooser is not None and self._cpp_chunk_num_decodes:
+            try:
+                # Those that came after the step's last prefill.
+                self._cpp_chunk_add_decodes(self._cpp_chunk_chooser)
+            except Exception as error:
+                self.cpp_chunk_fall_back("adding decodes", error)
         if self._cpp_chunk_feedback is not None and output.total_num_scheduled_tokens:
             try:
                 if not self._cpp_chunk_hook_calls:
@@ -179,9 +183,16 @@ class DynamicChunkMixin:
                 self.cpp_chunk_fall_back("accounting a step", error)
         return output
 
-    def update_from_output(self, *args: Any, **kwargs: Any) -> Any:
+    def update_from_output(
+        self, scheduler_output: SchedulerOutput, *args: Any, **kwargs: Any
+    ) -> Any:
         """vLLM's own, then the step times that have come in since."""
-        result = super().update_from_output(*args, **kwargs)  # type: ignore[misc]
+        result = super().update_from_output(scheduler_output, *args, **kwargs)  # type: ignore[misc]
+        if self._cpp_chunk_chooser is not None and scheduler_output.total_num_scheduled_tokens:
+            try:
+                self._cpp_chunk_chooser.step_left()
+            except Exception as error:
+                self.cpp_chunk_fall_back("counting steps in flight", error)
         if self._cpp_chunk_feedback is not None:
             try:
                 self._cpp_chunk_feedback.processed(idle=not self.running and not self.waiting)

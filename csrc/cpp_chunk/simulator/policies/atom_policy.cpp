@@ -4,7 +4,7 @@
 
 #include "cpp_chunk/simulator/check.h"
 #include "cpp_chunk/simulator/policies/chunk_rule.h"
-#include "cpp_chunk/target.h"
+#include "cpp_chunk/stages.h"
 
 namespace cpp_chunk {
 

@@ -11,11 +11,9 @@
 
 namespace cpp_chunk {
 
-TerapipePolicy::TerapipePolicy(std::span<const LatencyModel> stages, std::int64_t max_chunk_tokens,
+TerapipePolicy::TerapipePolicy(const Stages& stages, std::int64_t max_chunk_tokens,
                                std::int64_t granule_tokens)
-    : stages_(stages.begin(), stages.end()),
-      max_chunk_tokens_(max_chunk_tokens),
-      granule_tokens_(granule_tokens) {
+    : stages_(stages), max_chunk_tokens_(max_chunk_tokens), granule_tokens_(granule_tokens) {
   // The smallest plan refuses what any plan would.
   (void)terapipe_plan(stages_, 1, max_chunk_tokens_, granule_tokens_);
 }

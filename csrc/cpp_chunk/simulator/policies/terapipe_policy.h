@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "cpp_chunk/latency_model.h"
 #include "cpp_chunk/policy.h"
+#include "cpp_chunk/stages.h"
 
 namespace cpp_chunk {
 
@@ -20,12 +20,11 @@ namespace cpp_chunk {
 /// Source: TeraPipe (arXiv 2102.07988), whose dynamic programme terapipe_plan is.
 class TerapipePolicy final : public ChunkPolicy {
  public:
-  /// \param stages one model a stage, all equal
+  /// \param stages all equal
   /// \param max_chunk_tokens in [1, kMaxTokens]
   /// \param granule_tokens in [1, max_chunk_tokens]
   /// \throws InvalidArgument; while serving too, where terapipe_plan refuses a prompt
-  TerapipePolicy(std::span<const LatencyModel> stages, std::int64_t max_chunk_tokens,
-                 std::int64_t granule_tokens);
+  TerapipePolicy(const Stages& stages, std::int64_t max_chunk_tokens, std::int64_t granule_tokens);
 
   void set_backlog(std::span<const PromptWork> prompts, std::size_t num_under_way) override;
   void begin_step() override;
@@ -41,7 +40,7 @@ class TerapipePolicy final : public ChunkPolicy {
 
   [[nodiscard]] std::size_t plan_at(const Place& place);
 
-  std::vector<LatencyModel> stages_;
+  Stages stages_;
   std::int64_t max_chunk_tokens_;
   std::int64_t granule_tokens_;
   std::vector<ChunkEnds> plans_;
