@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 
 import pytest
+from cpp_chunk.report.gantt import Span, idle_spans
+from cpp_chunk.report.page import coefficient_rows
+from cpp_chunk.report.words import chunk_list
 
 from benchmarks.pipeline_view import EngineView, PipelineRound
 from benchmarks.report import (
     ReportData,
-    Span,
     busy_spans,
-    chunk_list,
-    coefficient_rows,
     comparison,
-    gantt_figure,
     headline,
-    idle_spans,
+    pipelines_figure,
     prediction_figure,
     report_html,
     summary_rows,
@@ -84,16 +83,21 @@ def test_equal_chunks_are_written_once() -> None:
 
 
 def test_pipelines_share_one_axis_with_fixed_on_top(data: ReportData) -> None:
-    figure = gantt_figure(data.engines, axis_end_s=2.1)
+    figure = pipelines_figure(data.engines, axis_end_s=2.1)
     layout = figure["layout"]
     assert layout["xaxis"]["range"] == layout["xaxis2"]["range"] == [0, 2.1]
     assert layout["yaxis"]["domain"][0] > layout["yaxis2"]["domain"][1]
     names = [(trace["name"], trace["xaxis"]) for trace in figure["data"]]
-    assert names == [("idle", "x"), ("fixed", "x"), ("idle", "x2"), ("dynamic", "x2")]
+    assert names == [
+        ("idle", "x"),
+        ("fixed chunks", "x"),
+        ("idle", "x2"),
+        ("dynamic chunks", "x2"),
+    ]
 
 
 def test_widths_are_times_and_both_lanes_are_filled(data: ReportData) -> None:
-    idle, chunks = gantt_figure(data.engines[1:], axis_end_s=2.0)["data"]
+    idle, chunks = pipelines_figure(data.engines[1:], axis_end_s=2.0)["data"]
     assert chunks["x"] == pytest.approx([0.25] * 8)
     assert chunks["y"] == ["stage 0"] * 4 + ["stage 1"] * 4
     for lane in ("stage 0", "stage 1"):

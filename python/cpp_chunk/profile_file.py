@@ -1,0 +1,166 @@
+"""What a pipeline's stages cost, as a file: written once, planned and simulated from anywhere.
+
+Two kinds of file are read: our own JSON profile, and the trace that a serving engine wrote to
+`CPP_CHUNK_TRACE_FILE`, of which the last model counts.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cpp_chunk._core import LatencyModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FORMAT: Final = "cpp_chunk profile"
+VERSION: Final = 1
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ProfileError(ValueError):
+    """A file that is no profile. The message names the place, what is there, what is allowed."""
+
+
+class StageCoefficients(BaseModel):
+    """One stage's latency model: ms for what each coefficient multiplies."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    quadratic: NonNegative = Field(description="a finite number of at least 0")
+    cross: NonNegative = Field(description="a finite number of at least 0")
+    linear: NonNegative = Field(description="a finite number of at least 0")
+    context: NonNegative = Field(description="a finite number of at least 0")
+    constant: NonNegative = Field(description="a finite number of at least 0")
+
+    @classmethod
+    def of(cls, model: LatencyModel) -> StageCoefficients:
+        """The coefficients of a model."""
+        return cls(**{name: getattr(model, name) for name in cls.model_fields})
+
+    def to_model(self) -> LatencyModel:
+        """The model of these coefficients."""
+        return LatencyModel(**self.model_dump())
+
+
+class PipelineProfile(BaseModel):
+    """One latency model a stage, in order, and what a step costs beyond its compute.
+
+    A single stage stands for every stage of a pipeline of equal ones.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    format: Literal["cpp_chunk profile"] = Field(default=FORMAT, description=json.dumps(FORMAT))
+    version: Literal[1] = Field(default=VERSION, description=str(VERSION))
+    # A list in the file; strict checking takes no list for a tuple.
+    stages: list[StageCoefficients] = Field(
+        min_length=1, description="a list of objects with the five coefficients, one a stage"
+    )
+    gap_ms: NonNegative = Field(
+        default=0.0, description="a finite number of milliseconds of at least 0"
+    )
+
+    @classmethod
+    def of(cls, stages: Sequence[LatencyModel], gap_ms: float = 0.0) -> PipelineProfile:
+        """The profile of these models."""
+        return cls(stages=[StageCoefficients.of(model) for model in stages], gap_ms=gap_ms)
+
+    def to_models(self) -> list[LatencyModel]:
+        """One model a stage, without the gap."""
+        return [stage.to_model() for stage in self.stages]
+
+
+def write_profile(path: Path, profile: PipelineProfile) -> None:
+    """Writes a profile that `read_profile` reads.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.write_text(json.dumps(profile.model_dump(), indent=1) + "\n", encoding="utf-8")
+
+
+def read_profile(path: Path) -> PipelineProfile:
+    """Reads a JSON profile, or the last model of an engine's trace.
+
+    Raises:
+        ProfileError: it is neither, or holds a value that is not allowed.
+        OSError: the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ProfileError(f"{path} is not text: {_ALLOWED_FILE}.") from None
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError:
+        return _validated(path, _last_model(path, text))
+    if isinstance(whole, dict) and "event" in whole:
+        return _validated(path, _last_model(path, text))
+    return _validated(path, whole)
+
+
+_ALLOWED_FILE = (
+    f'allowed is a JSON object with "format": "{FORMAT}", or a trace file of the engine '
+    "with a model in it"
+)
+
+
+def _last_model(path: Path, text: str) -> dict[str, Any]:
+    """The last `model` record of a trace, in the shape of a profile."""
+    record: dict[str, Any] | None = None
+    lines = text.splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            # The engine may be writing this very line.
+            if number == len(lines) and record is not None:
+                break
+            raise ProfileError(
+                f"{path} is not JSON (line {number} cannot be read): {_ALLOWED_FILE}."
+            ) from None
+        if not isinstance(event, dict) or "event" not in event:
+            raise ProfileError(
+                f"{path} holds other JSON lines than a trace (line {number}): {_ALLOWED_FILE}."
+            )
+        if event["event"] == "model":
+            record = event
+    if record is None:
+        raise ProfileError(f"{path} is a trace without a model: {_ALLOWED_FILE}.")
+    # Until every stage had a model of its own, the record held the slowest stage's.
+    stages = record["stages"] if "stages" in record else [record.get("coefficients")]
+    return {"stages": stages, "gap_ms": record.get("gap_ms", 0.0)}
+
+
+def _validated(path: Path, values: object) -> PipelineProfile:
+    if not isinstance(values, dict):
+        raise ProfileError(f"{path} holds a JSON {type(values).__name__}: {_ALLOWED_FILE}.")
+    if "format" not in values and "stages" not in values:
+        raise ProfileError(f"{path} is not a profile: {_ALLOWED_FILE}.")
+    try:
+        return PipelineProfile.model_validate(values)
+    except ValidationError as error:
+        raise ProfileError(f"{path}: {_sentence(error)}") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first thing wrong: where, what is there, what is allowed."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    known: type[BaseModel] = StageCoefficients if len(first["loc"]) > 2 else PipelineProfile  # noqa: PLR2004
+    field = known.model_fields.get(str(first["loc"][-1]))
+    if first["type"] == "extra_forbidden":
+        return f"{place} is not a known key. Allowed are {', '.join(known.model_fields)}."
+    if first["type"] == "missing":
+        return f"{place} is missing. Needed are {', '.join(known.model_fields)}."
+    # A stage that is no object at all has no field of its own name.
+    allowed = field.description if field else PipelineProfile.model_fields["stages"].description
+    return f"{place} is {first['input']!r}: allowed is {allowed}."

@@ -1,0 +1,1 @@
+"""Pictures of pipelines in time: pages for a browser, traces for Perfetto."""

@@ -1,0 +1,25 @@
+"""Pages with cells: each runs and prints what the page shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from notebook_page import run_cells, with_outputs
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize(("name", "num_cells"), [("docs/simulate.md", 12), ("README.md", 2)])
+def test_cells_print_what_the_page_shows(name: str, num_cells: int) -> None:
+    page = (ROOT / name).read_text(encoding="utf-8")
+    cells = run_cells(page)
+    assert sum(bool(cell.printed) for cell in cells) >= num_cells
+    assert [cell.printed for cell in cells] == [cell.shown for cell in cells]
+    assert with_outputs(page) == page
+
+
+def test_a_wrong_output_is_noticed() -> None:
+    page = "```python\nx = 1\n```\n\n```python\nprint(x + 1)\n```\n\n```text\n3\n```\n"
+    assert [(cell.shown, cell.printed) for cell in run_cells(page)] == [("", ""), ("3\n", "2\n")]
+    assert with_outputs(page) == page.replace("3\n", "2\n")
