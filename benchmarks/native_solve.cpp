@@ -33,7 +33,7 @@ int main() {
       solver.begin_step(kTargetMs);
       const std::int64_t chunk = solver.chunk_tokens(kPromptTokens - num_computed_tokens,
                                                      num_computed_tokens, kMaxChunkTokens);
-      solver.add_chunk(chunk, num_computed_tokens);
+      solver.add_chunk({.num_tokens = chunk, .num_computed_tokens = num_computed_tokens});
       sum_tokens += chunk;
       num_computed_tokens += chunk;
       if (num_computed_tokens >= kPromptTokens) {

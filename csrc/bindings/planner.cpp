@@ -9,8 +9,9 @@ namespace py = pybind11;
 namespace cpp_chunk::bindings {
 
 void bind_planner(py::module_& module) {
-  py::class_<ChunkPlanner, ChunkPolicy>(module, "ChunkPlanner",
-                           R"(Chunks of the step times that suit the backlog: what serves in vLLM.
+  py::class_<ChunkPlanner, ChunkPolicy>(
+      module, "ChunkPlanner",
+      R"(Chunks of the step times that suit the backlog: what serves in vLLM.
 
 The target is set when a prompt joins an idle pipeline, raised when the backlog has grown, and
 falls only once the work that it was set for is done. step_left (or measured) tells when the

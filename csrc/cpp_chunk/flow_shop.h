@@ -35,9 +35,9 @@ class FlowShop {
  private:
   const Stages& stages_;
   std::int64_t num_steps_ = 0;
-  std::vector<double> free_ms_;   ///< when each stage is done with all steps
-  std::vector<double> left_ms_;   ///< when each of the last S steps left: a ring
-  std::size_t oldest_ = 0;        ///< into the ring
+  std::vector<double> free_ms_;  ///< when each stage is done with all steps
+  std::vector<double> left_ms_;  ///< when each of the last S steps left: a ring
+  std::size_t oldest_ = 0;       ///< into the ring
 };
 
 }  // namespace cpp_chunk

@@ -43,6 +43,9 @@ void ChunkPlanner::set_stages(const Stages& stages, std::optional<double> target
     throw InvalidArgument("set_stages needs " + std::to_string(stages_.size()) + " stages, got " +
                           std::to_string(stages.size()));
   }
+  if (target_ms && !(*target_ms >= 0.0)) {
+    throw InvalidArgument("target_ms must be >= 0, got " + shown(*target_ms));
+  }
   stages_ = stages;
   solver_.set_model(stages_[slowest_stage_]);
   settings_.target_ms = target_ms;
@@ -67,13 +70,12 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
   for (const PromptWork& prompt : prompts) {
     work_ms += uncut_work_ms(stages_[slowest_stage_].coefficients(), prompt);
   }
-  const bool is_idle = num_under_way == 0 && in_flight_ms_.empty() && step_work_ms() <= 0.0;
+  const bool is_idle = num_under_way == 0 && in_flight_ms() <= 0.0;
   const bool may_fall = committed_ms_ <= 0.0;
   if (is_idle) {
     busy_ms_ = 0.0;
     mean_present_ms_ = 0.0;
-  } else if (!may_fall &&
-             std::abs(work_ms - considered_ms_) <= kMaterialChange * considered_ms_) {
+  } else if (!may_fall && std::abs(work_ms - considered_ms_) <= kMaterialChange * considered_ms_) {
     return;
   }
   considered_ms_ = work_ms;
@@ -105,8 +107,7 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
 double ChunkPlanner::busy_target_ms(double target_ms, double backlog_ms) {
   const double constant_ms = stages_[slowest_stage_].coefficients().constant;
   const double growth = std::sqrt(1.0 + busy_ms_ / std::max(backlog_ms, 1e-9));
-  const double present_ms =
-      std::accumulate(in_flight_ms_.begin(), in_flight_ms_.end(), backlog_ms + step_work_ms());
+  const double present_ms = backlog_ms + in_flight_ms();
   // What is present swings from step to step with the prompts that come and go.
   const auto num_stages = static_cast<double>(stages_.size());
   if (mean_present_ms_ <= 0.0) {
@@ -115,10 +116,9 @@ double ChunkPlanner::busy_target_ms(double target_ms, double backlog_ms) {
   mean_present_ms_ += (present_ms - mean_present_ms_) / (kPresentRounds * num_stages);
   const double filling_ms = constant_ms + mean_present_ms_ / num_stages;
   // Beyond this, steps at the cap would be shorter than those after long histories.
-  const double cap_ms =
-      base_target_ms(stages_[slowest_stage_], settings_.limits.max_chunk_tokens);
-  return std::min({constant_ms + growth * std::max(0.0, target_ms - constant_ms), filling_ms,
-                   cap_ms});
+  const double cap_ms = base_target_ms(stages_[slowest_stage_], settings_.limits.max_chunk_tokens);
+  return std::min(
+      {constant_ms + growth * std::max(0.0, target_ms - constant_ms), filling_ms, cap_ms});
 }
 
 void ChunkPlanner::aim(const StepTargets& targets, std::size_t step_index, double work_ms) {
@@ -130,9 +130,10 @@ void ChunkPlanner::aim(const StepTargets& targets, std::size_t step_index, doubl
   }
 }
 
-// What the step under way holds, if it is not counted as in flight yet.
-double ChunkPlanner::step_work_ms() const {
-  return is_in_step_ ? solver_.model().chunks_ms(solver_.features()) : 0.0;
+// Prefill work that was scheduled and has not left the last stage.
+double ChunkPlanner::in_flight_ms() const {
+  return std::accumulate(in_flight_ms_.begin(), in_flight_ms_.end(),
+                         is_in_step_ ? prefill_ms_ : 0.0);
 }
 
 // Counts the step under way as in flight; nothing where it is counted already, or empty.
@@ -141,15 +142,14 @@ void ChunkPlanner::close_step() {
     return;
   }
   if (solver_.features().token_sum > 0.0) {
-    const double work_ms = step_work_ms();
-    in_flight_ms_.push_back(work_ms);
-    busy_ms_ += work_ms;
+    in_flight_ms_.push_back(prefill_ms_);
+    busy_ms_ += prefill_ms_;
     if (in_flight_ms_.size() > kMaxInFlight) {
       in_flight_ms_.pop_front();
     }
     if (has_prefill_) {
       ++step_index_;
-      committed_ms_ -= work_ms;
+      committed_ms_ -= prefill_ms_;
     }
   }
   decodes_before_ = decodes_;
@@ -160,6 +160,7 @@ void ChunkPlanner::begin_step() {
   close_step();
   is_in_step_ = true;
   has_prefill_ = false;
+  prefill_ms_ = 0.0;
   decodes_ = {};
   solver_.begin_step(targets_.at(step_index_), targets_.rest());
 }
@@ -190,6 +191,9 @@ void ChunkPlanner::add_chunk(const Chunk& chunk) {
     decodes_.add(chunk);
   } else {
     has_prefill_ = has_prefill_ || chunk.num_tokens > 1;
+    prefill_ms_ += uncut_work_ms(
+        solver_.model().coefficients(),
+        {.num_tokens = chunk.num_tokens, .num_computed_tokens = chunk.num_computed_tokens});
   }
 }
 

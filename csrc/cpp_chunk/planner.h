@@ -19,7 +19,7 @@ struct PlannerSettings {
   /// In [0, 1]: how far the first chunk of a step moves from max_chunk_tokens to the solved one.
   double smooth_factor = 1.0;
   /// A step time to aim at whatever waits; by default the best one for the backlog.
-  std::optional<double> target_ms;
+  std::optional<double> target_ms = std::nullopt;
 };
 
 /// \brief Chunks of the step times that suit the backlog: the policy that serves.
@@ -70,7 +70,7 @@ class ChunkPlanner final : public ChunkPolicy {
  private:
   void price_by_slowest(std::span<const PromptWork> prompts);
   void aim(const StepTargets& targets, std::size_t step_index, double work_ms);
-  [[nodiscard]] double step_work_ms() const;
+  [[nodiscard]] double in_flight_ms() const;
   void close_step();
   [[nodiscard]] double busy_target_ms(double target_ms, double backlog_ms);
 
@@ -81,14 +81,15 @@ class ChunkPlanner final : public ChunkPolicy {
   StepTargets targets_;
   std::size_t step_index_ = 0;  ///< into the row of targets
   bool is_in_step_ = false;
-  bool has_prefill_ = false;     ///< the step under way holds one
-  double committed_ms_ = 0.0;    ///< work that the target was set for and that is still to do
-  double considered_ms_ = 0.0;   ///< work of the backlog that the target was last weighed for
-  double busy_ms_ = 0.0;         ///< work scheduled since the pipeline was last idle
-  double mean_present_ms_ = 0.0;  ///< work waiting, under way and in flight; 0: none seen yet
-  std::deque<double> in_flight_ms_;  ///< work of each step that has not left, the oldest first
-  StepFeatures decodes_;         ///< of the step under way
-  StepFeatures decodes_before_;  ///< of the step before
+  bool has_prefill_ = false;         ///< the step under way holds one
+  double prefill_ms_ = 0.0;          ///< work of the step under way, in the terms of committed_ms_
+  double committed_ms_ = 0.0;        ///< work that the target was set for and that is still to do
+  double considered_ms_ = 0.0;       ///< work of the backlog that the target was last weighed for
+  double busy_ms_ = 0.0;             ///< work scheduled since the pipeline was last idle
+  double mean_present_ms_ = 0.0;     ///< work waiting, under way and in flight; 0: none seen yet
+  std::deque<double> in_flight_ms_;  ///< prefill work of each step inside, oldest first
+  StepFeatures decodes_;             ///< of the step under way
+  StepFeatures decodes_before_;      ///< of the step before
 };
 
 }  // namespace cpp_chunk

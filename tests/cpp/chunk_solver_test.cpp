@@ -84,18 +84,18 @@ TEST(ChunkSolver, EverythingCounts) {
       limits(kFar));
   solver.begin_step(1e6);
   EXPECT_DOUBLE_EQ(solver.step_ms(), 11.0);
-  solver.add_chunk(4, 10);
+  solver.add_chunk({.num_tokens = 4, .num_computed_tokens = 10});
   EXPECT_DOUBLE_EQ(solver.step_ms(), 11.0 + 16.0 + 120.0 + 20.0 + 70.0);
-  solver.add_chunk(0, 10);
+  solver.add_chunk({.num_tokens = 0, .num_computed_tokens = 10});
   EXPECT_DOUBLE_EQ(solver.step_ms(), 11.0 + 16.0 + 120.0 + 20.0 + 70.0);
 }
 
 TEST(ChunkSolver, BudgetIsWhatTheStepLeaves) {
   ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 10.0}), limits(kFar));
   solver.begin_step(110.0);
-  solver.add_chunk(60, 0);
+  solver.add_chunk({.num_tokens = 60, .num_computed_tokens = 0});
   EXPECT_EQ(solver.chunk_tokens(1'000'000, 0, kFar), 40);
-  solver.add_chunk(40, 0);
+  solver.add_chunk({.num_tokens = 40, .num_computed_tokens = 0});
   EXPECT_EQ(solver.chunk_tokens(1'000'000, 0, kFar), 0);
 }
 
@@ -103,11 +103,11 @@ TEST(ChunkSolver, DecodesDoNotStarveThePrefill) {
   ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 10.0}), limits(1024, 512, 16));
   solver.begin_step(20.0);
   for (int i = 0; i < 200; ++i) {
-    solver.add_chunk(1, 1000);
+    solver.add_chunk({.num_tokens = 1, .num_computed_tokens = 1000});
   }
   // One alignment step, and not min_chunk_tokens: that is a floor for empty steps.
   EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 16);
-  solver.add_chunk(16, 0);
+  solver.add_chunk({.num_tokens = 16, .num_computed_tokens = 0});
   EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 0);
 }
 
@@ -125,7 +125,7 @@ TEST(ChunkSolver, AnEmptyStepAlwaysMoves) {
 TEST(ChunkSolver, AFullStepTakesNothingFromAnUnalignedHistory) {
   ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 1.0}), limits(64, 0, 16));
   solver.begin_step(10.0);
-  solver.add_chunk(20, 0);
+  solver.add_chunk({.num_tokens = 20, .num_computed_tokens = 0});
   EXPECT_EQ(solver.chunk_tokens(1000, 5, kFar), 0);
 }
 
@@ -159,14 +159,15 @@ TEST(ChunkSolver, SmoothFactor) {
   ChunkSolver half(model, limits(1000), 0.5, 100);
   half.begin_step(300.0);
   EXPECT_EQ(half.chunk_tokens(300'000, 0, kFar), 200);
-  half.add_chunk(2, 0);  // a step in use is filled by its budget
+  half.add_chunk(
+      {.num_tokens = 2, .num_computed_tokens = 0});  // a step in use is filled by its budget
   EXPECT_EQ(half.chunk_tokens(300'000, 0, kFar), 298);
 }
 
 TEST(ChunkSolver, AStepCanBeAimedAnew) {
   ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(kFar));
   solver.begin_step(50.0);
-  solver.add_chunk(30, 0);
+  solver.add_chunk({.num_tokens = 30, .num_computed_tokens = 0});
   EXPECT_EQ(solver.chunk_tokens(1'000'000, 0, kFar), 20);
   solver.set_target(100.0);
   EXPECT_EQ(solver.chunk_tokens(1'000'000, 0, kFar), 70);
@@ -186,6 +187,95 @@ TEST(ChunkSolver, TailIsAtLeastHalf) {
   }
 }
 
+TEST(ChunkSolver, PrefersMultiplesThatAreSmallBesideAChunk) {
+  // 0.1 ms a token: a budget of 100 ms is 1000 tokens.
+  const LatencyModel model({.linear = 0.1});
+  const auto chunk = [&](const std::vector<std::int64_t>& multiples, double target_ms,
+                         std::int64_t history) {
+    ChunkLimits preferring = limits(100'000, 1, 16);
+    preferring.preferred_multiples = multiples;
+    ChunkSolver solver(model, preferring);
+    solver.begin_step(target_ms, Rest::as_it_falls);
+    return solver.chunk_tokens(kFar, history, kFar);
+  };
+  EXPECT_EQ(chunk({}, 100.0, 0), 992);
+  EXPECT_EQ(chunk({48}, 100.0, 0), 960);          // 48 <= 1000/16: 20 of them
+  EXPECT_EQ(chunk({64}, 100.0, 0), 992);          // 64 > 1000/16
+  EXPECT_EQ(chunk({64}, 1000.0, 0), 9984);        // 156 of them
+  EXPECT_EQ(chunk({48, 64}, 1000.0, 0), 9984);    // 192 is their least common multiple: 52
+  EXPECT_EQ(chunk({64, 4096}, 1000.0, 0), 9984);  // only the first is small
+  // The chunk's own size, wherever it begins: but an end on the alignment comes first.
+  EXPECT_EQ(chunk({64}, 1000.0, 16), 9984);
+  EXPECT_EQ((chunk({64}, 1000.0, 5) + 5) % 16, 0);
+  // Multiples that a chunk can never reach are left out.
+  EXPECT_EQ(chunk({1'000'000'000'000}, 100.0, 0), 992);
+  EXPECT_EQ(chunk({1, 16}, 100.0, 0), 992);
+}
+
+TEST(ChunkSolver, SharesAreRoundedToPreferredMultiples) {
+  ChunkLimits preferring = limits(100'000, 1, 16);
+  preferring.preferred_multiples = {64};
+  ChunkSolver solver(LatencyModel({.linear = 0.1, .constant = 1.0}), preferring);
+  const std::vector<std::int64_t> chunks = greedy(solver, 501.0, 32'000);
+  EXPECT_EQ(chunks.size(), 7U);
+  for (std::size_t i = 0; i + 1 < chunks.size(); ++i) {
+    EXPECT_EQ(chunks[i] % 64, 0);
+    EXPECT_NEAR(static_cast<double>(chunks[i]), 32'000.0 / 7.0, 64.0);
+  }
+}
+
+TEST(ChunkSolver, MaxStepIsAHardBound) {
+  const LatencyModel model({.linear = 1.0, .constant = 10.0});
+  ChunkLimits bounded = limits(1024, 512, 16);
+  bounded.max_step_ms = 110.0;
+  ChunkSolver solver(model, bounded);
+  // Neither the floor, nor the target, nor the end of the prompt goes beyond it.
+  solver.begin_step(500.0);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 96);
+  EXPECT_EQ(solver.chunk_tokens(101, 0, kFar), 96);
+  EXPECT_EQ(solver.chunk_tokens(100, 0, kFar), 100);
+  // Decodes count.
+  for (int decode = 0; decode < 50; ++decode) {
+    solver.add_chunk({.num_tokens = 1, .num_computed_tokens = 0});
+  }
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 48);
+}
+
+TEST(ChunkSolver, MaxStepLeavesOneAlignmentStepOnly) {
+  const LatencyModel model({.linear = 1.0, .constant = 10.0});
+  ChunkLimits bounded = limits(1024, 512, 16);
+  bounded.max_step_ms = 15.0;
+  ChunkSolver solver(model, bounded);
+  solver.begin_step(500.0);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 16);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 5, kFar), 11);  // to the alignment
+  EXPECT_EQ(solver.chunk_tokens(5, 0, kFar), 5);
+  for (int decode = 0; decode < 100; ++decode) {
+    solver.add_chunk({.num_tokens = 1, .num_computed_tokens = 0});
+  }
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 16);  // decodes do not starve a prompt
+  solver.add_chunk({.num_tokens = 16, .num_computed_tokens = 0});
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 0);  // but it has had its chunk now
+}
+
+TEST(ChunkSolver, MaxStepBoundsFixedChunksToo) {
+  ChunkLimits bounded = limits(1024, 1, 16);
+  bounded.max_step_ms = 110.0;
+  ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 10.0}), bounded, 0.0);
+  solver.begin_step(kInfinity);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 96);
+}
+
+TEST(ChunkSolver, ARowsStepsAreNotSharedOut) {
+  // 1010 tokens at 100 a step: shared out, eleven like ones; otherwise full steps first.
+  ChunkSolver solver(LatencyModel({.linear = 0.5, .constant = 10.0}), limits(kFar));
+  solver.begin_step(60.0, Rest::shared_out);
+  EXPECT_EQ(solver.chunk_tokens(1010, 0, kFar), 92);
+  solver.begin_step(60.0, Rest::as_it_falls);
+  EXPECT_EQ(solver.chunk_tokens(1010, 0, kFar), 100);
+  EXPECT_EQ(solver.chunk_tokens(110, 0, kFar), 73);  // but leave no tiny last one
+}
+
 TEST(ChunkSolver, RefusesContradictions) {
   const LatencyModel model;
   EXPECT_THROW(ChunkSolver(model, limits(0)), InvalidArgument);
@@ -194,6 +284,16 @@ TEST(ChunkSolver, RefusesContradictions) {
   EXPECT_THROW(ChunkSolver(model, limits(10, -1)), InvalidArgument);
   EXPECT_THROW(ChunkSolver(model, limits(10, 1, 0)), InvalidArgument);
   EXPECT_THROW(ChunkSolver(model, limits(10, 1, 16)), InvalidArgument);
+  ChunkLimits bad = limits(10);
+  for (const double max_step_ms : {0.0, -1.0, std::nan("")}) {
+    bad.max_step_ms = max_step_ms;
+    EXPECT_THROW(ChunkSolver(model, bad), InvalidArgument);
+  }
+  bad = limits(10);
+  for (const std::int64_t multiple : {std::int64_t{0}, std::int64_t{-16}, kMaxTokens + 1}) {
+    bad.preferred_multiples = {16, multiple};
+    EXPECT_THROW(ChunkSolver(model, bad), InvalidArgument);
+  }
   EXPECT_THROW(ChunkSolver(model, limits(10), 1.5), InvalidArgument);
   EXPECT_THROW(ChunkSolver(model, limits(10), std::nan("")), InvalidArgument);
   EXPECT_THROW(ChunkSolver(model, limits(10), 1.0, 11), InvalidArgument);
@@ -211,8 +311,10 @@ TEST(ChunkSolver, RefusesBadCalls) {
   EXPECT_THROW((void)solver.chunk_tokens(1, 0, -1), InvalidArgument);
   EXPECT_THROW((void)solver.chunk_tokens(std::numeric_limits<std::int64_t>::max(), 0, 1),
                InvalidArgument);
-  EXPECT_THROW(solver.add_chunk(-1, 0), InvalidArgument);
-  EXPECT_THROW(solver.add_chunk(1, std::numeric_limits<std::int64_t>::min()), InvalidArgument);
+  EXPECT_THROW(solver.add_chunk({.num_tokens = -1, .num_computed_tokens = 0}), InvalidArgument);
+  EXPECT_THROW(solver.add_chunk({.num_tokens = 1,
+                                 .num_computed_tokens = std::numeric_limits<std::int64_t>::min()}),
+               InvalidArgument);
 }
 
 TEST(ChunkSolver, HugeCoefficientsHaveAnAnswer) {

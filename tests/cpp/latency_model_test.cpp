@@ -54,6 +54,25 @@ TEST(LatencyModel, RefusesNegativeTokens) {
   EXPECT_THROW((void)example().step_ms(chunks), InvalidArgument);
 }
 
+TEST(LatencyModel, ScaledInAllItsCosts) {
+  const std::array<Chunk, 1> chunks = {Chunk{.num_tokens = 4, .num_computed_tokens = 10}};
+  EXPECT_DOUBLE_EQ(example().scaled(1.5).step_ms(chunks), 1.5 * example().step_ms(chunks));
+  EXPECT_EQ(example().scaled(0.0), LatencyModel());
+  for (const double factor : {-1.0, kNan, kInfinity}) {
+    EXPECT_THROW((void)example().scaled(factor), InvalidArgument);
+  }
+  EXPECT_THROW((void)example().scaled(1e308), InvalidArgument);  // beyond what a double holds
+}
+
+TEST(LatencyModel, OverheadIsPaidOnceAStep) {
+  const std::array<Chunk, 2> chunks = {Chunk{.num_tokens = 4, .num_computed_tokens = 10},
+                                       Chunk{.num_tokens = 6, .num_computed_tokens = 100}};
+  EXPECT_DOUBLE_EQ(example().with_overhead(17.5).step_ms(chunks), example().step_ms(chunks) + 17.5);
+  for (const double overhead_ms : {-1.0, kNan, kInfinity}) {
+    EXPECT_THROW((void)example().with_overhead(overhead_ms), InvalidArgument);
+  }
+}
+
 TEST(TokensWithin, InvertsTheCostOfOneChunk) {
   for (const double history : {0.0, 1.0, 1000.0, 1e7}) {
     for (const double num_tokens : {1e-3, 1.0, 100.0, 1e7}) {

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "cpp_chunk/error.h"
+#include "cpp_chunk/flow_shop.h"
+#include "cpp_chunk/packing.h"
 
 namespace cpp_chunk {
 namespace {
@@ -18,7 +20,7 @@ const ChunkLimits kLimits{.max_chunk_tokens = 1'000'000, .min_chunk_tokens = 1, 
 
 double target_of(const LatencyModel& model, const PromptWork& prompt, std::int64_t num_stages,
                  const ChunkLimits& limits = kLimits) {
-  return best_target_ms(model, std::span(&prompt, 1), num_stages, limits);
+  return best_target_ms(Stages(model, num_stages), std::span(&prompt, 1), limits);
 }
 
 TEST(BestTarget, ClosedFormWhereNothingElsePlays) {
@@ -32,10 +34,12 @@ TEST(BestTarget, MakespanIsThatOfTheClosedForm) {
   const PromptWork prompt{.num_tokens = 100'000};
   const double target_ms = target_of(model, prompt, 5);
   ChunkSolver solver(model, kLimits);
-  const PackedSteps packed = pack_steps(solver, std::span(&prompt, 1), target_ms, 5,
-                                        {.max_steps = 1000}, [](const Chunk&) {});
+  const Stages stages(model, 5);
+  FlowShop flow_shop(stages);
+  EXPECT_TRUE(pack_steps(solver, std::span(&prompt, 1), StepTargets(target_ms), flow_shop,
+                         {.max_steps = 1000}, [](const Chunk&) {}));
   // (sqrt(W) + sqrt((S-1)*c))^2
-  EXPECT_NEAR(packed.makespan_ms(5) / std::pow(std::sqrt(1000.0) + std::sqrt(40.0), 2.0), 1.0,
+  EXPECT_NEAR(flow_shop.makespan_ms() / std::pow(std::sqrt(1000.0) + std::sqrt(40.0), 2.0), 1.0,
               1e-3);
 }
 
@@ -47,11 +51,12 @@ TEST(BestTarget, OneStageTakesTheCap) {
 
 TEST(BestTarget, GrowsWithTheBacklogUpToTheCap) {
   const LatencyModel model({.quadratic = 1e-7, .cross = 1e-7, .linear = 0.01, .constant = 10.0});
+  const Stages stages(model, 4);
   const ChunkLimits limits{.max_chunk_tokens = 16384, .min_chunk_tokens = 1, .alignment = 16};
   const std::vector<PromptWork> backlog(256, PromptWork{.num_tokens = 32768});
-  const double one_ms = best_target_ms(model, std::span(backlog).first(1), 4, limits);
-  const double few_ms = best_target_ms(model, std::span(backlog).first(8), 4, limits);
-  const double many_ms = best_target_ms(model, backlog, 4, limits);
+  const double one_ms = best_target_ms(stages, std::span(backlog).first(1), limits);
+  const double few_ms = best_target_ms(stages, std::span(backlog).first(8), limits);
+  const double many_ms = best_target_ms(stages, backlog, limits);
   EXPECT_GT(few_ms, 1.5 * one_ms);
   EXPECT_GE(many_ms, few_ms);
   StepFeatures cap;
@@ -75,16 +80,17 @@ TEST(BestTarget, DearHistoryDoesNotCollapseTheChunks) {
   const PromptWork prompt{.num_tokens = 100'000};
   const double target_ms = target_of(model, prompt, 4, limits);
   ChunkSolver solver(model, limits);
-  const PackedSteps packed = pack_steps(solver, std::span(&prompt, 1), target_ms, 4,
-                                        {.max_steps = 1000}, [](const Chunk&) {});
-  EXPECT_TRUE(packed.is_complete);
-  EXPECT_LE(packed.num_steps, 30);
+  const Stages stages(model, 4);
+  FlowShop flow_shop(stages);
+  EXPECT_TRUE(pack_steps(solver, std::span(&prompt, 1), StepTargets(target_ms), flow_shop,
+                         {.max_steps = 1000}, [](const Chunk&) {}));
+  EXPECT_LE(flow_shop.num_steps(), 30);
 }
 
 TEST(BestTarget, RefusesBadArguments) {
   const LatencyModel model({.linear = 1.0});
   const PromptWork empty{};
-  EXPECT_THROW((void)best_target_ms(model, {}, 2, kLimits), InvalidArgument);
+  EXPECT_THROW((void)best_target_ms(Stages(model, 2), {}, kLimits), InvalidArgument);
   EXPECT_THROW((void)target_of(model, empty, 2), InvalidArgument);
   EXPECT_THROW((void)target_of(model, {.num_tokens = -1}, 2), InvalidArgument);
   EXPECT_THROW((void)target_of(model, {.num_tokens = 1}, 0), InvalidArgument);
@@ -101,6 +107,24 @@ TEST(BestTarget, AlwaysFinite) {
       EXPECT_GE(target_ms, 0.0);
     }
   }
+}
+
+TEST(SlowestStage, IsTheOneThatTakesLongest) {
+  const LatencyModel model({.linear = 0.01, .constant = 10.0});
+  const PromptWork prompt{.num_tokens = 1000};
+  EXPECT_EQ(slowest_stage(Stages(model, 3), std::span(&prompt, 1)), 0U);
+  EXPECT_EQ(slowest_stage(Stages({model, model.scaled(1.1), model}), std::span(&prompt, 1)), 1U);
+  EXPECT_THROW((void)slowest_stage(Stages(model, 3), {}), InvalidArgument);
+}
+
+TEST(MakespanBound, OfEqualStagesIsTheClosedForm) {
+  // (sqrt(W) + sqrt((S-1)*c))^2 with W = 1000 ms, c = 10 ms, S = 5
+  const LatencyModel model({.linear = 0.01, .constant = 10.0});
+  const std::vector<PromptWork> halves(2, PromptWork{.num_tokens = 50'000});
+  EXPECT_NEAR(makespan_bound_ms(Stages(model, 5), halves),
+              std::pow(std::sqrt(1000.0) + std::sqrt(40.0), 2.0), 1e-2);
+  EXPECT_NEAR(makespan_bound_ms(Stages(model, 1), halves), 1010.0, 1e-9);
+  EXPECT_THROW((void)makespan_bound_ms(Stages(model, 5), {}), InvalidArgument);
 }
 
 TEST(BaseTarget, PublishedRule) {

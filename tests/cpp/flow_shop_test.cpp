@@ -1,0 +1,88 @@
+#include "cpp_chunk/flow_shop.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <initializer_list>
+#include <limits>
+
+namespace cpp_chunk {
+namespace {
+
+StepFeatures tokens(std::int64_t num_tokens) {
+  StepFeatures features;
+  features.add({.num_tokens = num_tokens, .num_computed_tokens = 0});
+  return features;
+}
+
+double makespan_ms(const Stages& stages, std::initializer_list<std::int64_t> steps) {
+  FlowShop flow_shop(stages);
+  for (const std::int64_t num_tokens : steps) {
+    flow_shop.add(tokens(num_tokens));
+  }
+  return flow_shop.makespan_ms();
+}
+
+const LatencyModel& token_a_ms() {
+  static const LatencyModel model({.linear = 1.0});
+  return model;
+}
+
+TEST(FlowShop, EqualStagesByHand) {
+  // 3 + 5 + 2, and the longest once for each further stage
+  EXPECT_DOUBLE_EQ(makespan_ms(Stages(token_a_ms(), 3), {3, 5, 2}), 10.0 + 2.0 * 5.0);
+  EXPECT_DOUBLE_EQ(makespan_ms(Stages(token_a_ms(), 1), {3, 5, 2}), 10.0);
+}
+
+TEST(FlowShop, UnequalStagesByHand) {
+  // Stage 0 is done at 3, 4, 6; stage 1, twice as slow, at 9, 11, 15; stage 2 at 12, 13, 17.
+  const Stages stages({token_a_ms(), token_a_ms().scaled(2.0), token_a_ms()});
+  EXPECT_DOUBLE_EQ(makespan_ms(stages, {3, 1, 2}), 17.0);
+}
+
+TEST(FlowShop, TheOrderOfStepsCountsOnUnequalStages) {
+  // Short first: the slow last stage begins after 1, and never waits: 1 + 2*(1 + 2 + 3).
+  const Stages stages({token_a_ms(), token_a_ms().scaled(2.0)});
+  EXPECT_DOUBLE_EQ(makespan_ms(stages, {1, 2, 3}), 13.0);
+  EXPECT_DOUBLE_EQ(makespan_ms(stages, {3, 2, 1}), 15.0);
+}
+
+TEST(FlowShop, ConstantsAreEachStagesOwn) {
+  // Stage 0: 2, 4; stage 1: 2 + 11 = 13, then 13 + 11.
+  const Stages stages({token_a_ms(), token_a_ms().scaled(1.0).with_overhead(9.0)});
+  EXPECT_DOUBLE_EQ(makespan_ms(stages, {2, 2}), 24.0);
+}
+
+TEST(FlowShop, StagesThatHardlyDifferAgreeWithEqualOnes) {
+  const Stages almost({token_a_ms(), token_a_ms(), token_a_ms().scaled(1.0 + 1e-12)});
+  EXPECT_NEAR(makespan_ms(almost, {3, 5, 2, 4}), makespan_ms(Stages(token_a_ms(), 3), {3, 5, 2, 4}),
+              1e-9);
+}
+
+TEST(FlowShop, OnlyGrowsAndForgets) {
+  for (const Stages& stages :
+       {Stages(token_a_ms(), 2), Stages({token_a_ms(), token_a_ms().scaled(3.0)})}) {
+    FlowShop flow_shop(stages);
+    EXPECT_EQ(flow_shop.makespan_ms(), 0.0);
+    double before_ms = 0.0;
+    for (int step = 1; step <= 4; ++step) {
+      flow_shop.add(tokens(5 - step));
+      EXPECT_GE(flow_shop.makespan_ms(), before_ms);
+      EXPECT_EQ(flow_shop.num_steps(), step);
+      before_ms = flow_shop.makespan_ms();
+    }
+    flow_shop.clear();
+    EXPECT_EQ(flow_shop.num_steps(), 0);
+    EXPECT_EQ(flow_shop.makespan_ms(), 0.0);
+  }
+}
+
+TEST(FlowShop, EndlessStepsAreNoNan) {
+  const LatencyModel huge({.linear = std::numeric_limits<double>::max()});
+  EXPECT_TRUE(std::isinf(makespan_ms(Stages(huge, 1), {2, 2})));
+  EXPECT_TRUE(std::isinf(makespan_ms(Stages(huge, 2), {2, 2})));
+  EXPECT_TRUE(std::isinf(makespan_ms(Stages({huge, token_a_ms()}), {2, 2})));
+}
+
+}  // namespace
+}  // namespace cpp_chunk

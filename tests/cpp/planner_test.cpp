@@ -1,0 +1,347 @@
+#include "cpp_chunk/planner.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "cpp_chunk/error.h"
+#include "cpp_chunk/plan.h"
+#include "cpp_chunk/target.h"
+
+namespace cpp_chunk {
+namespace {
+
+constexpr std::int64_t kCap = 32768;
+const ChunkLimits kLimits{.max_chunk_tokens = kCap, .min_chunk_tokens = 256, .alignment = 128};
+
+const LatencyModel& kimi() {
+  static const LatencyModel model({.quadratic = 6.5e-7,
+                                   .cross = 6.5e-7,
+                                   .linear = 6.03e-3,
+                                   .context = 5.39e-4,
+                                   .constant = 26.1 + 17.5});
+  return model;
+}
+
+const Stages& equal_stages() {
+  static const Stages stages(kimi(), 4);
+  return stages;
+}
+
+const Stages& slow_last_stage() {
+  static const Stages stages({kimi(), kimi(), kimi(), kimi().scaled(1.2)});
+  return stages;
+}
+
+// What a scheduler does: prompts, first come first served, some decodes in every step.
+class Server {
+ public:
+  explicit Server(ChunkPlanner& planner) : planner_(planner) {}
+
+  void join(std::int64_t num_tokens) {
+    prompts_.push_back({.num_tokens = num_tokens});
+    has_new_ = true;
+  }
+
+  // One step: the tokens of its prefills.
+  std::vector<std::int64_t> step(int num_decodes = 0) {
+    const auto tell = [this] {
+      if (has_new_) {
+        planner_.set_backlog(prompts_, num_under_way_);
+      }
+      has_new_ = false;
+    };
+    tell();
+    planner_.begin_step();
+    for (int decode = 0; decode < num_decodes; ++decode) {
+      planner_.add_chunk({.num_tokens = 1, .num_computed_tokens = 4000});
+    }
+    std::vector<std::int64_t> chunks;
+    std::int64_t admitted = kCap;
+    for (PromptWork& prompt : prompts_) {
+      const std::int64_t num_tokens = planner_.chunk_tokens(prompt, admitted);
+      if (num_tokens > 0) {
+        planner_.add_chunk(
+            {.num_tokens = num_tokens, .num_computed_tokens = prompt.num_computed_tokens});
+        prompt.num_tokens -= num_tokens;
+        prompt.num_computed_tokens += num_tokens;
+        admitted -= num_tokens;
+        chunks.push_back(num_tokens);
+      }
+      if (prompt.num_tokens > 0) {
+        break;
+      }
+    }
+    std::erase_if(prompts_, [](const PromptWork& prompt) { return prompt.num_tokens == 0; });
+    num_under_way_ = static_cast<std::size_t>(std::ranges::count_if(
+        prompts_, [](const PromptWork& prompt) { return prompt.num_computed_tokens > 0; }));
+    return chunks;
+  }
+
+  [[nodiscard]] const std::vector<PromptWork>& prompts() const { return prompts_; }
+
+ private:
+  ChunkPlanner& planner_;
+  std::vector<PromptWork> prompts_;
+  std::size_t num_under_way_ = 0;
+  bool has_new_ = false;
+};
+
+double best_ms(std::int64_t num_tokens, std::size_t num_prompts = 1) {
+  return best_target_ms(equal_stages(),
+                        std::vector(num_prompts, PromptWork{.num_tokens = num_tokens}), kLimits);
+}
+
+std::vector<std::int64_t> served(ChunkPlanner& planner, std::int64_t num_tokens) {
+  Server server(planner);
+  server.join(num_tokens);
+  std::vector<std::int64_t> chunks;
+  while (!server.prompts().empty() && chunks.size() < 10'000) {
+    const std::vector<std::int64_t> step = server.step();
+    if (step.size() != 1) {
+      ADD_FAILURE() << "a step of a lone prompt has one chunk, not " << step.size();
+      break;
+    }
+    chunks.push_back(step.front());
+  }
+  return chunks;
+}
+
+TEST(ChunkPlanner, TheTargetIsSetWhenAPromptJoins) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  const std::array prompt{PromptWork{.num_tokens = 131'072}};
+  planner.set_backlog(prompt, 0);
+  EXPECT_DOUBLE_EQ(planner.target_ms(), best_ms(131'072));
+}
+
+TEST(ChunkPlanner, ServesWhatThePlanSays) {
+  for (const std::int64_t num_tokens : {300, 5000, 131'072, 1'000'000}) {
+    for (const Stages* stages : {&equal_stages(), &slow_last_stage()}) {
+      ChunkPlanner planner(*stages, {.limits = kLimits});
+      EXPECT_EQ(served(planner, num_tokens), plan_chunks(*stages, num_tokens, kLimits).chunks)
+          << num_tokens;
+    }
+  }
+}
+
+TEST(ChunkPlanner, ShortRequestsDoNotLowerTheTarget) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  Server server(planner);
+  server.join(131'072);
+  (void)server.step();
+  const double target_ms = planner.target_ms();
+  // While most of the long prompt is still to do.
+  for (int request = 0; request < 3; ++request) {
+    server.join(200);
+    (void)server.step();
+    EXPECT_GE(planner.target_ms(), target_ms);
+  }
+}
+
+TEST(ChunkPlanner, ShortRequestsAfterStartUpCostALongOneNothing) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  for (int request = 0; request < 3; ++request) {
+    EXPECT_EQ(served(planner, 200), std::vector<std::int64_t>{200});
+  }
+  EXPECT_EQ(served(planner, 131'072), plan_chunks(equal_stages(), 131'072, kLimits).chunks);
+}
+
+TEST(ChunkPlanner, ADeeperBacklogRaisesTheTarget) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  Server server(planner);
+  server.join(65'536);
+  (void)server.step();
+  const double one_ms = planner.target_ms();
+  for (int request = 0; request < 20; ++request) {
+    server.join(65'536);
+  }
+  (void)server.step();
+  EXPECT_GT(planner.target_ms(), 1.5 * one_ms);
+}
+
+TEST(ChunkPlanner, ABitMoreWorkIsNoNewBacklog) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  const std::array one{PromptWork{.num_tokens = 131'072}};
+  planner.set_backlog(one, 0);
+  const double target_ms = planner.target_ms();
+  const std::array bit_more{one[0], PromptWork{.num_tokens = 1000}};
+  planner.set_backlog(bit_more, 1);
+  EXPECT_EQ(planner.target_ms(), target_ms);
+}
+
+TEST(ChunkPlanner, TheTargetFallsOnlyWhenTheWorkIsDone) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  Server server(planner);
+  server.join(131'072);
+  (void)server.step();
+  const double target_ms = planner.target_ms();
+  // Short requests keep coming, and wait: the long prompt is served first.
+  while (server.prompts().front().num_tokens > 4000) {
+    server.join(2000);
+    (void)server.step();
+    EXPECT_GE(planner.target_ms(), target_ms) << server.prompts().front().num_tokens;
+  }
+  // Then they are all there is, one at a time, though the pipeline never idles.
+  for (int step = 0; step < 40; ++step) {
+    if (server.prompts().size() < 2) {
+      server.join(20'000);
+    }
+    (void)server.step();
+  }
+  EXPECT_LT(planner.target_ms(), 0.8 * target_ms);
+}
+
+TEST(ChunkPlanner, DecodesAreNoneOfTheWorkThatTheTargetWasSetFor) {
+  // 200 decodes cost as much as a chunk here. The target must outlast them.
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  Server server(planner);
+  server.join(131'072);
+  (void)server.step(200);
+  const double target_ms = planner.target_ms();
+  while (server.prompts().front().num_tokens > 20'000) {
+    (void)server.step(200);
+  }
+  server.join(200);
+  (void)server.step(200);
+  EXPECT_GE(planner.target_ms(), target_ms);
+}
+
+TEST(ChunkPlanner, DecodesMakeStepsLonger) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  for (int step = 0; step < 2; ++step) {
+    planner.begin_step();
+    for (int decode = 0; decode < 100; ++decode) {
+      planner.add_chunk({.num_tokens = 1, .num_computed_tokens = 4000});
+    }
+  }
+  const std::array prompt{PromptWork{.num_tokens = 131'072}};
+  planner.set_backlog(prompt, 0);
+  const double decodes_ms = planner.step_ms() - kimi().coefficients().constant;
+  EXPECT_GT(decodes_ms, 200.0);
+  // Each step pays for them: fewer and longer steps, so more than just what they cost.
+  EXPECT_GT(planner.target_ms(), best_ms(131'072) + decodes_ms);
+  EXPECT_GT(planner.chunk_tokens(prompt[0], kCap),
+            plan_chunks(equal_stages(), 131'072, kLimits).chunks.front());
+}
+
+TEST(ChunkPlanner, PrefillsAreNoDecodes) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  planner.begin_step();
+  planner.add_chunk({.num_tokens = 8000, .num_computed_tokens = 0});
+  planner.begin_step();
+  const std::array prompt{PromptWork{.num_tokens = 131'072}};
+  planner.set_backlog(prompt, 0);
+  EXPECT_DOUBLE_EQ(planner.target_ms(), best_ms(131'072));
+}
+
+TEST(ChunkPlanner, WalksThroughARowOfTargets) {
+  const Plan plan = plan_chunks(slow_last_stage(), 131'072, kLimits);
+  ASSERT_GT(plan.step_targets_ms.size(), 3U);
+  ASSERT_LT(plan.step_targets_ms[0], plan.step_targets_ms[2]);
+  ChunkPlanner planner(slow_last_stage(), {.limits = kLimits});
+  Server server(planner);
+  server.join(131'072);
+  for (std::size_t step = 0; step < plan.chunks.size(); ++step) {
+    (void)server.step();
+    EXPECT_DOUBLE_EQ(planner.target_ms(),
+                     plan.step_targets_ms[std::min(step, plan.step_targets_ms.size() - 1)]);
+  }
+}
+
+TEST(ChunkPlanner, StepsWithoutPrefillsDoNotUseUpTheRow) {
+  ChunkPlanner planner(slow_last_stage(), {.limits = kLimits});
+  const std::array prompt{PromptWork{.num_tokens = 131'072}};
+  planner.set_backlog(prompt, 0);
+  const double first_ms = planner.target_ms();
+  for (int step = 0; step < 3; ++step) {
+    planner.begin_step();
+    planner.add_chunk({.num_tokens = 1, .num_computed_tokens = 100});
+    EXPECT_DOUBLE_EQ(planner.target_ms(), first_ms);
+  }
+}
+
+TEST(ChunkPlanner, OtherStagesPriceTheNextStep) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  const std::array prompt{PromptWork{.num_tokens = 131'072}};
+  planner.set_backlog(prompt, 0);
+  planner.begin_step();
+  const double target_ms = planner.target_ms();
+  const std::int64_t before = planner.chunk_tokens(prompt[0], kCap);
+  planner.set_stages(Stages(kimi().scaled(2.0), 4));
+  planner.begin_step();
+  EXPECT_DOUBLE_EQ(planner.target_ms(), target_ms);  // the backlog is the same
+  EXPECT_LT(planner.chunk_tokens(prompt[0], kCap), 0.65 * static_cast<double>(before));
+  EXPECT_THROW(planner.set_stages(Stages(kimi(), 3)), InvalidArgument);
+}
+
+TEST(ChunkPlanner, AGivenTargetHoldsWhateverWaits) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits, .target_ms = 200.0});
+  EXPECT_EQ(planner.target_ms(), 200.0);
+  const std::vector<PromptWork> many(50, PromptWork{.num_tokens = 131'072});
+  planner.set_backlog(many, 0);
+  EXPECT_EQ(planner.target_ms(), 200.0);
+  planner.set_stages(equal_stages(), 300.0);
+  EXPECT_EQ(planner.target_ms(), 300.0);
+  planner.set_stages(equal_stages());  // from the next backlog on
+  planner.set_backlog(many, 0);
+  EXPECT_GT(planner.target_ms(), 300.0);
+}
+
+TEST(ChunkPlanner, NoStepIsLongerThanMaxStep) {
+  ChunkLimits limits = kLimits;
+  limits.max_step_ms = 150.0;
+  for (const Stages* stages : {&equal_stages(), &slow_last_stage()}) {
+    ChunkPlanner planner(*stages, {.limits = limits});
+    Server server(planner);
+    for (int request = 0; request < 10; ++request) {
+      server.join(20'000);
+    }
+    for (int step = 0; step < 1000 && !server.prompts().empty(); ++step) {
+      (void)server.step(20);
+      EXPECT_LE(planner.target_ms(), 150.0);
+      EXPECT_LE(planner.step_ms(), 150.0);
+    }
+    EXPECT_TRUE(server.prompts().empty());
+  }
+}
+
+TEST(ChunkPlanner, SmoothFactorZeroIsFixedChunks) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits, .smooth_factor = 0.0});
+  EXPECT_EQ(served(planner, 100'000), (std::vector<std::int64_t>{kCap, kCap, kCap, 1696}));
+}
+
+TEST(ChunkPlanner, AnEmptyBacklogChangesNothing) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  const double target_ms = planner.target_ms();
+  EXPECT_GT(target_ms, kimi().coefficients().constant);
+  planner.set_backlog({}, 0);
+  EXPECT_EQ(planner.target_ms(), target_ms);
+}
+
+TEST(ChunkPlanner, RefusesBadArguments) {
+  EXPECT_THROW(ChunkPlanner(equal_stages(), {}), InvalidArgument);
+  EXPECT_THROW(ChunkPlanner(equal_stages(), {.limits = kLimits, .smooth_factor = 2.0}),
+               InvalidArgument);
+  EXPECT_THROW(ChunkPlanner(equal_stages(), {.limits = kLimits, .target_ms = -1.0}),
+               InvalidArgument);
+  EXPECT_THROW(ChunkPlanner(equal_stages(), {.limits = kLimits, .target_ms = std::nan("")}),
+               InvalidArgument);
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  EXPECT_THROW(planner.set_stages(equal_stages(), -1.0), InvalidArgument);
+  planner.begin_step();
+  EXPECT_GT(planner.target_ms(), 0.0);  // and is as it was
+  const std::array bad{PromptWork{.num_tokens = -1}};
+  EXPECT_THROW(planner.set_backlog(bad, 0), InvalidArgument);
+  const std::array none{PromptWork{}};
+  EXPECT_THROW(planner.set_backlog(none, 0), InvalidArgument);
+  EXPECT_THROW((void)planner.chunk_tokens({.num_tokens = -1}, 1), InvalidArgument);
+  EXPECT_THROW(planner.add_chunk({.num_tokens = -1}), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace cpp_chunk
