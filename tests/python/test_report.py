@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from cpp_chunk.report.gantt import Span, idle_spans
+from cpp_chunk.report.gantt import Bar, Chart, Span, gantt_figure, idle_spans
 from cpp_chunk.report.page import coefficient_rows
 from cpp_chunk.report.words import chunk_list
 
@@ -110,6 +110,17 @@ def test_widths_are_times_and_both_lanes_are_filled(data: ReportData) -> None:
         assert filled_s == pytest.approx(1.25)
     assert "100 tokens after 300" in chunks["hovertemplate"][3]
     assert "predicted 225.0 ms" in chunks["hovertemplate"][3]
+
+
+def test_lanes_are_in_order_whatever_is_drawn_first() -> None:
+    late = (Bar(Span(1.0, 2.0), "8", "step"),)
+    early = (Bar(Span(0.0, 2.0), "8", "step"),)
+    chart = Chart("fixed", "", ("#111111", "#222222"), (early, late, late), 2.0)
+    figure = gantt_figure([chart], 2.0, "seconds")
+    # Stage 0 is never idle, so the first bars are of stage 1.
+    assert figure["data"][0]["y"] == ["stage 1", "stage 2"]
+    assert figure["layout"]["yaxis"]["categoryarray"] == ["stage 0", "stage 1", "stage 2"]
+    assert figure["layout"]["shapes"] == []
 
 
 def test_every_coefficient_has_a_unit() -> None:

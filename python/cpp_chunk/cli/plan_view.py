@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cpp_chunk.cli.limits import PlanLimits
     from cpp_chunk.cli.prompt_plan import PromptPlan
 
-_MAX_GROUPS = 12
+_MAX_GROUPS = 18
 # Where the values stand, beside their names.
 _INDENT = 19
 # Steps whose targets differ by less are of equal time.

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 _PAGE_PATH = Path(__file__).with_name("simulation_page.html")
 
-# More bars than this in a lane are thinner than what can be told apart.
-_MAX_STEPS = 160
+# Of more steps than this only the first are drawn: all would be thinner than can be told apart.
+_MAX_STEPS = 400
+_FIRST_STEPS = 160
 _MAX_POINTS = 400
 _MAX_CHUNKS_IN_HOVER = 4
 _DASHES = ("solid", "dash", "dot", "dashdot")
@@ -87,7 +88,11 @@ def simulation_html(page: SimulationPage) -> str:
     longest_s = max(policy.result.makespan_ms for policy in page.policies) / 1e3
     window = "" if end_s >= longest_s else f"the first {end_s:.3g} s of {longest_s:.3g} s"
     charts = [chart(policy, end_s) for policy in page.policies]
-    requests = "One request" if page.num_requests == 1 else f"{page.num_requests} requests"
+    requests = (
+        f"One request with {page.prompt_tokens} prompt tokens"
+        if page.num_requests == 1
+        else f"{page.num_requests} requests with {page.prompt_tokens} prompt tokens in all"
+    )
     stages = "1 stage" if len(page.stages) == 1 else f"{len(page.stages)} pipeline stages"
     return Template(_PAGE_PATH.read_text(encoding="utf-8")).substitute(
         style=page_style(),
@@ -95,7 +100,7 @@ def simulation_html(page: SimulationPage) -> str:
         idle=IDLE_FILL,
         hatch=IDLE_HATCH,
         headline=html.escape(headline(page.policies)),
-        lead=f"{requests} with {page.prompt_tokens} prompt tokens in all, simulated on {stages}.",
+        lead=f"{requests}, simulated on {stages}.",
         key=_key(page.policies),
         window=window,
         gantt=figure_html(gantt_figure(charts, 1.02 * end_s, "seconds since the first arrival")),
@@ -132,7 +137,7 @@ def window_s(policies: Sequence[PolicyPicture]) -> float:
     """How much is drawn: all of it, or as long as no policy has too many steps to see."""
     longest_ms = max(policy.result.makespan_ms for policy in policies)
     ends_ms = [
-        policy.result.steps[_MAX_STEPS].stage_spans_ms[0][0] - _first_start_ms(policy)
+        policy.result.steps[_FIRST_STEPS].stage_spans_ms[0][0] - _first_start_ms(policy)
         for policy in policies
         if len(policy.result.steps) > _MAX_STEPS
     ]
@@ -153,14 +158,14 @@ def chart(policy: PolicyPicture, end_s: float) -> Chart:
     num_steps = result.num_steps
     noun = "step" if num_steps == 1 else "steps"
     is_whole = makespan_s <= end_s
-    label = "first token" if len(result.requests) == 1 else "last token"
+    ttft = "first token" if len(result.requests) == 1 else "mean TTFT"
     return Chart(
         name=policy.label,
-        caption=f"{num_steps} {noun}, TTFT {duration(result.ttft_ms.mean)} in the mean",
+        caption=f"{num_steps} {noun}, {ttft} {duration(result.ttft_ms.mean)}",
         tints=POLICY_TINTS[policy.name],
         lanes=tuple(tuple(lane) for lane in lanes),
         end_s=makespan_s if is_whole else end_s,
-        end_label=f"{label} <b>{makespan_s:.2f} s</b>" if is_whole else "",
+        end_label="" if is_whole else None,
     )
 
 
