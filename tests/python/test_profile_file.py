@@ -43,8 +43,8 @@ def test_last_model_of_a_trace_counts(tmp_path: Path) -> None:
     path = file_of(
         tmp_path,
         {"event": "profile_pass", "num_tokens": 1},
-        {"event": "model", "source": "profile", "coefficients": SECOND, "gap_ms": 0.1},
-        {"event": "model", "source": "calibration", "coefficients": FIRST, "gap_ms": 0.2},
+        {"event": "model", "source": "profile", "stages": [SECOND], "gap_ms": 0.1},
+        {"event": "model", "source": "calibration", "stages": [FIRST], "gap_ms": 0.2},
         {"event": "step", "step": 1},
     )
     profile = read_profile(path)
@@ -109,7 +109,7 @@ def changed(**values: Any) -> dict[str, Any]:
         ({"a": 1}, r"is not a profile: allowed is a JSON object with \"format\""),
         ([1], r"holds a JSON list: allowed is"),
         ({"event": "step"}, r"is a trace without a model: allowed is"),
-        ({"event": "model", "coefficients": None}, r"stages\.0 is None: allowed is a list"),
+        ({"event": "model", "stages": None}, r"stages is None: allowed is a list"),
     ],
 )
 def test_a_wrong_file_gets_a_sentence(tmp_path: Path, document: object, sentence: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from cpp_chunk import LatencyModel
 from cpp_chunk.report.gantt import Bar, Chart, Span, gantt_figure, idle_spans
-from cpp_chunk.report.page import coefficient_rows
+from cpp_chunk.report.page import models_table_html
 from cpp_chunk.report.words import chunk_list
 
 from benchmarks.pipeline_view import EngineView, PipelineRound
@@ -20,9 +21,9 @@ from benchmarks.report import (
     report_html,
     summary_rows,
 )
-from benchmarks.trace import Chunk, Coefficients, ModelFit, StageTime, Step
+from benchmarks.trace import Chunk, ModelFit, StageTime, Step
 
-COEFFICIENTS = Coefficients(5e-5, 4e-5, 0.05, 0.002, 4.0)
+STAGE = LatencyModel(quadratic=5e-5, cross=4e-5, linear=0.05, context=0.002, constant=4.0)
 
 
 def pipeline(start_s: float, chunk_ms: list[float], ttft_s: float) -> PipelineRound:
@@ -40,7 +41,7 @@ def pipeline(start_s: float, chunk_ms: list[float], ttft_s: float) -> PipelineRo
 
 @pytest.fixture
 def data() -> ReportData:
-    fit = ModelFit("profile", COEFFICIENTS, 1.0, 14, 0.02, 0.05, 9.0)
+    fit = ModelFit("profile", (STAGE, STAGE.scaled(2.0)), 1.0, 14, 0.02, 0.05, 9.0)
     fixed = EngineView("fixed", 8192, (pipeline(50.0, [1000.0], 2.0),), fit)
     dynamic = EngineView("dynamic", 8192, (pipeline(90.0, [250.0] * 4, 1.25),), fit)
     return ReportData(8192, (fixed, dynamic), (("vLLM", "0.0 <b>"),))
@@ -124,9 +125,11 @@ def test_lanes_are_in_order_whatever_is_drawn_first() -> None:
 
 
 def test_every_coefficient_has_a_unit() -> None:
-    rows = coefficient_rows(COEFFICIENTS)
-    assert [row[0] for row in rows] == ["quadratic", "cross", "linear", "context", "constant"]
-    assert rows[0][1:3] == ("5e-05", "ms / token²")
+    equal = models_table_html([STAGE, STAGE])
+    assert "<td>quadratic</td><td>5e-05</td><td>ms / token²</td>" in equal
+    assert equal.count("<tr>") == 1 + 5
+    unequal = models_table_html([STAGE, STAGE.scaled(2.0)])
+    assert "<td>constant</td><td>4</td><td>8</td><td>ms</td>" in unequal
 
 
 def test_prediction_axes_hold_all_points(data: ReportData) -> None:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from cpp_chunk.report.gantt import Bar, Chart, Figure, Span, gantt_figure
 from cpp_chunk.report.look import FONT, HAIRLINE, IDLE_FILL, IDLE_HATCH, INK, MUTED, POLICY_TINTS
 from cpp_chunk.report.page import (
-    COEFFICIENT_HEADINGS,
-    coefficient_rows,
     figure_html,
+    models_table_html,
     page_style,
     plotly_js,
     table_html,
@@ -110,7 +109,7 @@ def simulation_html(page: SimulationPage) -> str:
         distribution=figure_html(ttft_figure(page.policies)),
         summary=table_html(page.headings, page.rows),
         tried=html.escape(page.tried),
-        model=_model_html(page.stages),
+        model=models_table_html(page.stages),
         gap=f"Between two steps the engine needs another {page.gap_ms:.4g} ms on every stage.",
     )
 
@@ -299,16 +298,3 @@ def _key(policies: Sequence[PolicyPicture]) -> str:
         f"{html.escape(policy.label)}</span>"
         for policy in policies
     )
-
-
-def _model_html(stages: Sequence[LatencyModel]) -> str:
-    """The coefficients with their meaning; of unequal stages, a column each."""
-    if len(set(stages)) == 1:
-        return table_html(COEFFICIENT_HEADINGS, coefficient_rows(stages[0]))
-    columns = [coefficient_rows(stage) for stage in stages]
-    rows = [
-        (name, *(column[row][1] for column in columns), unit)
-        for row, (name, _, unit, _) in enumerate(columns[0])
-    ]
-    headings = ("coefficient", *(f"stage {stage}" for stage in range(len(stages))), "unit")
-    return table_html(headings, rows)
