@@ -284,7 +284,7 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
     }
     floor_tokens = std::min(cap, std::max<std::int64_t>(limits_.min_chunk_tokens, 1));
   }
-  if (floor_tokens > limits_.alignment) {
+  if (floor_tokens > limits_.alignment && rest_ == Rest::shared_out) {
     admitted_tokens = std::max(admitted_tokens, kFloorStretch * static_cast<double>(floor_tokens));
   }
 
