@@ -34,8 +34,10 @@ constexpr std::array<double, 8> kTargetRatios = {0.985, 1.015, 0.97, 1.03, 0.94,
 // The same for a ramp, whose row should just hold the work.
 constexpr std::array<double, 11> kRampRatios = {1.0,  1.005, 1.01, 1.015, 1.02, 1.03,
                                                 1.04, 1.06,  0.99, 1.08,  0.97};
-// How much sooner unequal times must finish to be preferred to equal ones.
-constexpr double kUnequalGain = 0.995;
+// How much sooner a ramp must finish to be preferred to equal times, and a fixed size: its many
+// short steps cost what models tend to miss, so only where equal times are clearly behind.
+constexpr double kRampGain = 0.995;
+constexpr double kFixedGain = 0.9905;
 
 // Compares real plans, within a bounded number of steps in all.
 class Trials {
@@ -79,12 +81,12 @@ class Trials {
 
   // A row of unequal times is taken only where it is clearly better than what there is. It is
   // tried a little longer and shorter than it was made for.
-  void run_row(const std::vector<double>& step_ms, std::span<const double> ratios) {
+  void run_row(const std::vector<double>& step_ms, std::span<const double> ratios, double gain) {
     // Equal times may have used up all steps: a row is still tried, at least as it was made.
     steps_left_ = std::max(steps_left_, static_cast<std::int64_t>(step_ms.size()) + 1);
     const std::optional<StepTargets> before = best_;
     const double before_ms = best_makespan_ms_;
-    best_makespan_ms_ *= kUnequalGain;
+    best_makespan_ms_ *= gain;
     const double limit_ms = best_makespan_ms_;
     for (const double ratio : ratios) {
       std::vector<double> scaled = step_ms;
@@ -210,7 +212,7 @@ void try_fixed_sizes(const Stages& stages, const LatencyModel& model, const Prom
                      const ChunkLimits& limits, Trials& trials) {
   std::vector<double> step_ms;
   for (const std::int64_t size : usual_fixed_sizes(limits, prompt.num_tokens)) {
-    const double limit_ms = kUnequalGain * trials.best_makespan_ms();
+    const double limit_ms = kFixedGain * trials.best_makespan_ms();
     const FixedChunks fixed =
         cut_into_fixed_chunks(stages, prompt, size, limits.alignment, limit_ms);
     if (fixed.makespan_ms >= limit_ms) {
@@ -220,7 +222,7 @@ void try_fixed_sizes(const Stages& stages, const LatencyModel& model, const Prom
     for (const Chunk& chunk : fixed.chunks) {
       step_ms.push_back(model.step_ms(std::span(&chunk, 1)));
     }
-    trials.run_row(step_ms, std::array{1.0});
+    trials.run_row(step_ms, std::array{1.0}, kFixedGain);
   }
 }
 
@@ -246,7 +248,7 @@ StepTargets best_step_targets(const Stages& stages, std::span<const PromptWork> 
   }
   if (!stages.are_equal()) {
     const Ramp ramp(flow);
-    trials.run_row(ramp.best_step_ms(range.fewest, range.most), kRampRatios);
+    trials.run_row(ramp.best_step_ms(range.fewest, range.most), kRampRatios, kRampGain);
   }
   if (prompts.size() == 1) {
     try_fixed_sizes(stages, model, prompts.front(), limits, trials);
