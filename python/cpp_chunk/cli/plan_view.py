@@ -76,7 +76,7 @@ def print_plan(console: Console, plan: PromptPlan, num_computed_tokens: int) -> 
         ("TTFT predicted", duration(ttft_ms)),
         (
             "bound",
-            f"{duration(plan.bound_ms)}, which no steps can beat; the plan is {over_bound}",
+            f"{duration(plan.bound_ms)}, the pipeline's own; the plan is {over_bound}",
         ),
         (
             "best fixed size",
