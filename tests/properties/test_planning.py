@@ -94,27 +94,19 @@ def fixed_chunks(num_tokens: int, chunk_tokens: int) -> list[int]:
 def flow_shop_ms(
     pipeline: Sequence[cpp_chunk.LatencyModel], chunks: Sequence[int], num_computed_tokens: int = 0
 ) -> float:
-    """When the last chunk leaves the last stage; written without the core's formula or recursion.
+    """When the last chunk leaves the last stage.
 
-    On one stage a step ends at max over j <= i of (arrival of j) + (time of steps j to i): with P
-    the running sum of the times, P[i] + max over j <= i of (arrival[j] - P[j - 1]).
+    A stage takes one step at a time, in order; as many steps are inside as there are stages.
     """
-    starts = histories(chunks, num_computed_tokens)
-    done_ms = [0.0] * len(chunks)
-    for model in pipeline:
-        times_ms = [
-            chunk_ms(model, x, h) + model.constant for x, h in zip(chunks, starts, strict=True)
-        ]
-        sums_ms = [*itertools.accumulate(times_ms)]
-        slack_ms = itertools.accumulate(
-            (
-                arrival - (so_far - time)
-                for arrival, so_far, time in zip(done_ms, sums_ms, times_ms, strict=True)
-            ),
-            max,
-        )
-        done_ms = [so_far + slack for so_far, slack in zip(sums_ms, slack_ms, strict=True)]
-    return done_ms[-1]
+    free_ms = [0.0] * len(pipeline)
+    left_ms: list[float] = []
+    for chunk, history in zip(chunks, histories(chunks, num_computed_tokens), strict=True):
+        at_ms = left_ms[-len(pipeline)] if len(left_ms) >= len(pipeline) else 0.0
+        for stage, model in enumerate(pipeline):
+            at_ms = max(at_ms, free_ms[stage]) + chunk_ms(model, chunk, history) + model.constant
+            free_ms[stage] = at_ms
+        left_ms.append(at_ms)
+    return left_ms[-1]
 
 
 def slowest(pipeline: Sequence[cpp_chunk.LatencyModel]) -> cpp_chunk.LatencyModel:
