@@ -303,8 +303,8 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
     }
     const std::int64_t shorter = aligned_down(to_tokens(kTailShare * remaining, cap),
                                               num_computed_tokens, limits_.alignment);
-    // A floor that the cap forbids anyway is no reason for a tiny last chunk.
-    if (shorter > 0 && (shorter >= floor_tokens || cap < limits_.min_chunk_tokens)) {
+    // A floor that cannot be kept anyway is no reason for a tiny last chunk.
+    if (shorter > 0 && (shorter >= floor_tokens || chunk < limits_.min_chunk_tokens)) {
       return std::min(chunk, shorter);
     }
   }
