@@ -27,19 +27,22 @@ from benchmarks.schedule_overhead import measure_in_subprocess
 from benchmarks.solve_time import binding_solve_us, native_solve_us
 from benchmarks.tiny_model import write_random_weights, write_tiny_model
 from benchmarks.trace import read_trace
+from benchmarks.ttft_prediction import predicted_ttft_ms
 from benchmarks.workload import EngineSettings, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.figures import EngineKey
-    from benchmarks.trace import ProfilePass, Step
+    from benchmarks.trace import ModelFit, ProfilePass, Step
     from benchmarks.workload import WorkloadResult
 
 COMMAND = "make bench"
 LONG_PROMPT_TOKENS = 16384
 WAKE_PROMPT_TOKENS = 4096
 MIXED_PROMPTS_TOKENS = (8192, 1024, 5120, 3072)
+# Beside the long prompt.
+PREDICTED_PROMPTS_TOKENS = (4096, 8192, 24576)
 GENERATION_PROMPTS_TOKENS = (6000, 2500, 9000)
 NUM_GENERATED_TOKENS = 16
 # The whole long prompt and some more; small, so that many engines fit into memory.
@@ -58,6 +61,12 @@ ENGINES: tuple[EngineKey, ...] = (
     ("fixed", 512),
     ("fixed", UNTUNED_TOKENS),
 )
+PREDICTED_ENGINES: tuple[EngineKey, ...] = (
+    ("fixed", 1024),
+    ("fixed", 4096),
+    ("dynamic", 4096),
+    ("dynamic", UNTUNED_TOKENS),
+)
 
 
 @dataclass
@@ -70,6 +79,11 @@ class EngineRecord:
     profile_passes: tuple[ProfilePass, ...] = ()
     # Steps of the timed long prompts, turn by turn.
     steps: list[tuple[Step, ...]] = field(default_factory=list)
+    # The models in force now.
+    fit: ModelFit | None = None
+    # By prompt length, turn by turn: predicted before the prompt came, and measured.
+    predicted_ttfts_ms: dict[int, list[float]] = field(default_factory=dict)
+    measured_ttfts_ms: dict[int, list[float]] = field(default_factory=dict)
 
 
 def main() -> int:
@@ -143,14 +157,16 @@ def run_group(
             engine = stack.enter_context(EngineProcess(settings, output))
             console.print(f"starting engine {settings.name}", highlight=False)
             engine.wait_until_ready()
-            records[key].profile_passes = read_trace(engine.start_up_trace_lines).profile_passes
+            start_up = read_trace(engine.start_up_trace_lines)
+            records[key].profile_passes = start_up.profile_passes
+            records[key].fit = start_up.last_model
             engine.pause()
             engines[key] = engine
         for turn in range(repeats + 1):
             is_warm_up = turn == 0
             for key, engine in engines.items():
                 engine.resume()
-                take_turn(engine, records[key], turn, is_warm_up=is_warm_up)
+                take_turn(engine, key, records[key], turn, is_warm_up=is_warm_up)
                 engine.pause()
                 say_turn(console, engine, records[key], turn)
         for engine in engines.values():
@@ -158,22 +174,48 @@ def run_group(
     return records
 
 
-def take_turn(engine: EngineProcess, record: EngineRecord, turn: int, *, is_warm_up: bool) -> None:
+def take_turn(
+    engine: EngineProcess, key: EngineKey, record: EngineRecord, turn: int, *, is_warm_up: bool
+) -> None:
     """One round of each workload. The warm-up is not timed: tokens are generated there."""
+
+    def run(workload: Workload) -> WorkloadResult:
+        result = engine.run(workload)
+        record.fit = read_trace(result.trace_lines).last_model or record.fit
+        return result
+
     # An engine that was stopped has cold caches, and the system may have taken its pages.
-    engine.run(one_round("wake", (WAKE_PROMPT_TOKENS,), turn))
-    long = engine.run(one_round("long", (LONG_PROMPT_TOKENS,), turn))
+    run(one_round("wake", (WAKE_PROMPT_TOKENS,), turn))
+    fit_before_long = record.fit
+    long = run(one_round("long", (LONG_PROMPT_TOKENS,), turn))
     mixed_workload = one_round("mixed", MIXED_PROMPTS_TOKENS, turn)
-    mixed = engine.run(mixed_workload)
+    mixed = run(mixed_workload)
     if is_warm_up:
         generation = one_round(
             "generation", GENERATION_PROMPTS_TOKENS, turn, max_tokens=NUM_GENERATED_TOKENS
         )
-        record.token_ids = engine.run(generation).rounds[0].token_ids
+        record.token_ids = run(generation).rounds[0].token_ids
         return
     record.ttfts_s.append(long.rounds[0].wall_s)
     record.tokens_per_s.append(mixed_workload.num_prompt_tokens / mixed.rounds[0].wall_s)
     record.steps.append(steps_of_long_prompt(long))
+    if key in PREDICTED_ENGINES:
+        note_prediction(key, record, LONG_PROMPT_TOKENS, fit_before_long, long)
+        for tokens in PREDICTED_PROMPTS_TOKENS:
+            fit = record.fit
+            result = run(one_round(f"alone-{tokens}", (tokens,), turn))
+            note_prediction(key, record, tokens, fit, result)
+
+
+def note_prediction(
+    key: EngineKey, record: EngineRecord, tokens: int, fit: ModelFit | None, result: WorkloadResult
+) -> None:
+    """Puts a lone prompt's measured time beside what the models before it predict."""
+    if fit is None:
+        return
+    predicted_ms = predicted_ttft_ms(key, fit, record.profile_passes, tokens)
+    record.predicted_ttfts_ms.setdefault(tokens, []).append(predicted_ms)
+    record.measured_ttfts_ms.setdefault(tokens, []).append(1e3 * result.rounds[0].wall_s)
 
 
 def one_round(
@@ -209,6 +251,7 @@ def engine_figures(records: dict[EngineKey, EngineRecord]) -> list[Figure]:
         *figures.ttft_figures(ttfts_s, COMMAND),
         *figures.throughput_figures(tokens_per_s, COMMAND),
         model_error_figure(records),
+        *prediction_figures(records),
         figures.equality_figure(token_ids, COMMAND),
     ]
 
@@ -237,6 +280,15 @@ def model_error_figure(records: dict[EngineKey, EngineRecord]) -> Figure:
             for mode, tokens in errors
         },
     )
+
+
+def prediction_figures(records: dict[EngineKey, EngineRecord]) -> list[Figure]:
+    """Predicted time to first token against measured, the worst prompt length of each engine."""
+    return [
+        figures.prediction_figure(key, record.predicted_ttfts_ms, record.measured_ttfts_ms, COMMAND)
+        for key, record in records.items()
+        if key in PREDICTED_ENGINES
+    ]
 
 
 def small_figures(console: Console, model: Path, output: Path) -> list[Figure]:

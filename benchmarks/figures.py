@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ MAX_ADDED_SCHEDULE_US = 10.0
 MAX_NATIVE_SOLVE_US = 1.0
 MAX_BINDING_SOLVE_US = 3.0
 MAX_MODEL_ERROR = 0.04
+MAX_TTFT_PREDICTION_ERROR = 0.06
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,35 @@ def _ttft_ratio(
             "dynamic_ttft_s": spread(dynamic_s),
             "fixed_ttft_s": spread(fixed_s),
             "fixed_chunk_tokens": fixed_tokens,
+        },
+    )
+
+
+def prediction_figure(
+    engine: EngineKey,
+    predicted_ms: Mapping[int, Sequence[float]],
+    measured_ms: Mapping[int, Sequence[float]],
+    command: str,
+) -> Figure:
+    """Predicted time to first token against measured: the prompt length that is furthest off.
+
+    Of each length the median over turns of predicted / measured.
+    """
+    ratios = {
+        tokens: median_ratio(predicted_ms[tokens], measured_ms[tokens]) for tokens in predicted_ms
+    }
+    mode, budget_tokens = engine
+    return Figure(
+        f"predicted / measured TTFT, {mode} at {budget_tokens}, furthest from 1",
+        max((abs(ratio - 1) for ratio in ratios.values()), default=math.nan),
+        MAX_TTFT_PREDICTION_ERROR,
+        command,
+        details={
+            f"prompt_{tokens}": {
+                "predicted_over_measured": ratio,
+                "measured_ms": spread(measured_ms[tokens]),
+            }
+            for tokens, ratio in sorted(ratios.items())
         },
     )
 

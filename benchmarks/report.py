@@ -26,9 +26,8 @@ from cpp_chunk.report.look import (
     Tints,
 )
 from cpp_chunk.report.page import (
-    COEFFICIENT_HEADINGS,
-    coefficient_rows,
     figure_html,
+    models_table_html,
     page_style,
     plotly_js,
     table_html,
@@ -305,7 +304,7 @@ def model_html(data: ReportData) -> str:
     view = max(with_model, key=lambda v: v.max_num_batched_tokens)
     fit = view.model
     assert fit is not None  # noqa: S101
-    table = table_html(COEFFICIENT_HEADINGS, coefficient_rows(fit.coefficients))
+    table = models_table_html(fit.stages)
     return (
         "<section><h2>What the steps were predicted from</h2><div class='columns'><div>"
         "<p>One stage's time for a step of chunks with <i>x</i> new tokens after <i>h</i> computed "

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cpp_chunk import LatencyModel
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,22 +24,14 @@ class ProfilePass:
 
 
 @dataclass(frozen=True)
-class Coefficients:
-    """The five coefficients of the step model, in milliseconds for what each multiplies."""
-
-    quadratic: float
-    cross: float
-    linear: float
-    context: float
-    constant: float
-
-
-@dataclass(frozen=True)
 class ModelFit:
-    """A step model that came into force, after the profile or after a calibration."""
+    """The stages' models that came into force, after the profile or after a calibration.
+
+    The errors are those of the stage whose fit is worst.
+    """
 
     source: str
-    coefficients: Coefficients
+    stages: tuple[LatencyModel, ...]
     gap_ms: float
     num_points: int
     mean_relative_error: float
@@ -116,7 +110,7 @@ def read_trace(lines: Iterable[str]) -> Trace:
                 event["stage_ms"] = tuple(event["stage_ms"])
                 passes.append(_known_fields(ProfilePass, event))
             case "model":
-                event["coefficients"] = _known_fields(Coefficients, event["coefficients"])
+                event["stages"] = tuple(LatencyModel(**stage) for stage in event["stages"])
                 models.append(_known_fields(ModelFit, event))
             case "step":
                 event["chunks"] = tuple(Chunk(*chunk) for chunk in event["chunks"])

@@ -287,14 +287,15 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
     }
     floor_tokens = std::min(cap, std::max<std::int64_t>(limits_.min_chunk_tokens, 1));
   }
-  if (floor_tokens > limits_.alignment) {
+  if (floor_tokens > limits_.alignment && rest_ == Rest::shared_out) {
     admitted_tokens = std::max(admitted_tokens, kFloorStretch * static_cast<double>(floor_tokens));
   }
 
   std::int64_t chunk = std::max(floor_tokens, to_tokens(wanted_tokens, cap));
   if (chunk < remaining_tokens) {
     // A share is rounded to the nearest multiple, else what rounding leaves adds up to a step.
-    const std::int64_t quantum = quantum_tokens(wanted_tokens, num_computed_tokens);
+    const std::int64_t quantum =
+        quantum_tokens(std::min(wanted_tokens, static_cast<double>(cap)), num_computed_tokens);
     const double reach = is_shared ? 0.5 * static_cast<double>(quantum) : 0.0;
     chunk = aligned_chunk(to_tokens(wanted_tokens + reach, cap), num_computed_tokens, quantum,
                           floor_tokens, cap);
@@ -305,7 +306,8 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
     }
     const std::int64_t shorter = aligned_down(to_tokens(kTailShare * remaining, cap),
                                               num_computed_tokens, limits_.alignment);
-    if (shorter > 0 && shorter >= floor_tokens) {
+    // A floor that the cap forbids anyway is no reason for a tiny last chunk.
+    if (shorter > 0 && (shorter >= floor_tokens || cap < limits_.min_chunk_tokens)) {
       return std::min(chunk, shorter);
     }
   }

@@ -36,21 +36,13 @@ FixedChunks cut_into_fixed_chunks(const Stages& stages, const PromptWork& prompt
   return fixed;
 }
 
-std::vector<double> best_fixed_step_ms(const Stages& stages, const LatencyModel& model,
-                                       const PromptWork& prompt, const ChunkLimits& limits,
-                                       double limit_ms) {
-  FixedChunks best;
-  best.makespan_ms = limit_ms;
-  const auto consider = [&](std::int64_t num_tokens) {
-    if (num_tokens < std::max<std::int64_t>(1, limits.min_chunk_tokens) ||
-        num_tokens > limits.max_chunk_tokens || num_tokens % limits.alignment != 0 ||
-        prompt.num_tokens / num_tokens > kMaxFixedSteps) {
-      return;
-    }
-    FixedChunks fixed =
-        cut_into_fixed_chunks(stages, prompt, num_tokens, limits.alignment, best.makespan_ms);
-    if (fixed.makespan_ms < best.makespan_ms) {
-      best = std::move(fixed);
+std::vector<std::int64_t> usual_fixed_sizes(const ChunkLimits& limits, std::int64_t num_tokens) {
+  std::vector<std::int64_t> sizes;
+  const auto consider = [&](std::int64_t size) {
+    if (size >= std::max<std::int64_t>(1, limits.min_chunk_tokens) &&
+        size <= limits.max_chunk_tokens && size % limits.alignment == 0 &&
+        num_tokens / size <= kMaxFixedSteps) {
+      sizes.push_back(size);
     }
   };
   for (std::int64_t power = 1; power <= limits.max_chunk_tokens; power *= 2) {
@@ -58,12 +50,7 @@ std::vector<double> best_fixed_step_ms(const Stages& stages, const LatencyModel&
     consider(power + power / 2);
   }
   consider(limits.max_chunk_tokens / limits.alignment * limits.alignment);
-  std::vector<double> step_ms;
-  step_ms.reserve(best.chunks.size());
-  for (const Chunk& chunk : best.chunks) {
-    step_ms.push_back(model.step_ms(features_of(chunk)));
-  }
-  return step_ms;
+  return sizes;
 }
 
 }  // namespace cpp_chunk

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "cpp_chunk/chunk_solver.h"
-#include "cpp_chunk/latency_model.h"
 #include "cpp_chunk/stages.h"
 #include "cpp_chunk/step.h"
 
@@ -24,13 +23,9 @@ struct FixedChunks {
     const Stages& stages, const PromptWork& prompt, std::int64_t num_tokens, std::int64_t alignment,
     double give_up_ms = std::numeric_limits<double>::infinity());
 
-/// \brief The step times of the best power of two, midpoint of two, or cap, as a fixed size.
-/// \param model that of the stage which step times are given for
-/// \param limit_ms only a makespan below this counts
-/// \return empty when there is none
-[[nodiscard]] std::vector<double> best_fixed_step_ms(const Stages& stages,
-                                                     const LatencyModel& model,
-                                                     const PromptWork& prompt,
-                                                     const ChunkLimits& limits, double limit_ms);
+/// \brief The usual fixed sizes that limits allow: powers of two, midpoints of two, and the cap.
+/// \param num_tokens of the prompt: sizes that would need very many steps are left out
+[[nodiscard]] std::vector<std::int64_t> usual_fixed_sizes(const ChunkLimits& limits,
+                                                          std::int64_t num_tokens);
 
 }  // namespace cpp_chunk

@@ -92,14 +92,15 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
     aim(targets, 0, work_ms);
     return;
   }
+  if (targets.longest_ms() <= targets_.longest_ms(step_index_)) {
+    return;
+  }
   // A row begins where it has come to the present step time: the pipeline is full already.
   const std::vector<double>& row = targets.step_ms();
   const auto from =
-      std::ranges::find_if(row, [this](double step_ms) { return step_ms > target_ms(); });
-  if (from != row.end()) {
-    price_by_slowest(prompts);
-    aim(targets, static_cast<std::size_t>(std::distance(row.begin(), from)), work_ms);
-  }
+      std::ranges::find_if(row, [this](double step_ms) { return step_ms >= target_ms(); });
+  price_by_slowest(prompts);
+  aim(targets, static_cast<std::size_t>(std::distance(row.begin(), from)), work_ms);
 }
 
 // The best step time grows with the root of the work that shares one fill and drain. But steps

@@ -26,8 +26,11 @@ class StepTargets {
     return step_ms_[std::min(index, step_ms_.size() - 1)];
   }
 
-  /// \brief The longest step aimed at.
-  [[nodiscard]] double longest_ms() const noexcept { return *std::ranges::max_element(step_ms_); }
+  /// \brief The longest step aimed at, from this index on.
+  [[nodiscard]] double longest_ms(std::size_t index = 0) const noexcept {
+    const auto from = static_cast<std::ptrdiff_t>(std::min(index, step_ms_.size() - 1));
+    return *std::max_element(step_ms_.begin() + from, step_ms_.end());
+  }
 
   /// \brief Times that differ were made for the whole row: evening out the rest would undo them.
   [[nodiscard]] Rest rest() const noexcept {

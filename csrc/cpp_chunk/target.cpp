@@ -34,8 +34,10 @@ constexpr std::array<double, 8> kTargetRatios = {0.985, 1.015, 0.97, 1.03, 0.94,
 // The same for a ramp, whose row should just hold the work.
 constexpr std::array<double, 11> kRampRatios = {1.0,  1.005, 1.01, 1.015, 1.02, 1.03,
                                                 1.04, 1.06,  0.99, 1.08,  0.97};
-// How much sooner unequal times must finish to be preferred to equal ones.
-constexpr double kUnequalGain = 0.995;
+// How much sooner a ramp must finish to be preferred to equal times, and a fixed size: its many
+// short steps cost what models tend to miss, so only where equal times are clearly behind.
+constexpr double kRampGain = 0.995;
+constexpr double kFixedGain = 0.9905;
 
 // Compares real plans, within a bounded number of steps in all.
 class Trials {
@@ -79,10 +81,12 @@ class Trials {
 
   // A row of unequal times is taken only where it is clearly better than what there is. It is
   // tried a little longer and shorter than it was made for.
-  void run_row(const std::vector<double>& step_ms, std::span<const double> ratios) {
+  void run_row(const std::vector<double>& step_ms, std::span<const double> ratios, double gain) {
+    // Equal times may have used up all steps: a row is still tried, at least as it was made.
+    steps_left_ = std::max(steps_left_, static_cast<std::int64_t>(step_ms.size()) + 1);
     const std::optional<StepTargets> before = best_;
     const double before_ms = best_makespan_ms_;
-    best_makespan_ms_ *= kUnequalGain;
+    best_makespan_ms_ *= gain;
     const double limit_ms = best_makespan_ms_;
     for (const double ratio : ratios) {
       std::vector<double> scaled = step_ms;
@@ -156,9 +160,10 @@ struct StepRange {
 };
 
 // Runs equal steps; returns the closed form's target where no trial can beat it.
-std::optional<double> try_equal_steps(const BacklogFlow& flow, const LatencyModel& model,
+std::optional<double> try_equal_steps(const Stages& stages, const BacklogFlow& flow,
                                       std::span<const PromptWork> prompts, const StepRange& range,
                                       double cap_ms, Trials& trials) {
+  const LatencyModel& model = stages[flow.slowest_stage()];
   const double best_steps = flow.best_steps(range.fewest, range.most);
   const auto try_steps = [&](double num_steps) {
     if (num_steps >= range.fewest && num_steps <= range.most &&
@@ -185,10 +190,12 @@ std::optional<double> try_equal_steps(const BacklogFlow& flow, const LatencyMode
   }
   const double closed_form_ms = flow.step_ms(best_steps);
   if (!trials.best() ||
-      (is_untried && flow.makespan_ms(best_steps) < trials.best_makespan_ms() &&
+      (is_untried && stages.are_equal() &&
+       flow.makespan_ms(best_steps) < trials.best_makespan_ms() &&
        closed_form_ms > model.coefficients().constant +
                             model.coefficients().context * deepest_history(prompts))) {
     // So many steps that one more or less changes nothing, or costs beyond what a double holds.
+    // Of unequal stages only a real plan is believed: which is the slowest changes with the steps.
     return std::isfinite(closed_form_ms) ? std::min(closed_form_ms, cap_ms) : cap_ms;
   }
   trials.run_between(closed_form_ms, cap_ms);
@@ -197,6 +204,26 @@ std::optional<double> try_equal_steps(const BacklogFlow& flow, const LatencyMode
     trials.run(ratio * center_ms);
   }
   return std::nullopt;
+}
+
+// Runs the times of each usual size that beats what there is: not only of the best, which a plan
+// may be unable to follow because of its tail.
+void try_fixed_sizes(const Stages& stages, const LatencyModel& model, const PromptWork& prompt,
+                     const ChunkLimits& limits, Trials& trials) {
+  std::vector<double> step_ms;
+  for (const std::int64_t size : usual_fixed_sizes(limits, prompt.num_tokens)) {
+    const double limit_ms = kFixedGain * trials.best_makespan_ms();
+    const FixedChunks fixed =
+        cut_into_fixed_chunks(stages, prompt, size, limits.alignment, limit_ms);
+    if (fixed.makespan_ms >= limit_ms) {
+      continue;
+    }
+    step_ms.clear();
+    for (const Chunk& chunk : fixed.chunks) {
+      step_ms.push_back(model.step_ms(std::span(&chunk, 1)));
+    }
+    trials.run_row(step_ms, std::array{1.0}, kFixedGain);
+  }
 }
 
 }  // namespace
@@ -208,25 +235,23 @@ StepTargets best_step_targets(const Stages& stages, std::span<const PromptWork> 
   const BacklogFlow flow(stages, prompts);
   const LatencyModel& model = stages[flow.slowest_stage()];
   const double cap_ms = cap_target_ms(model, prompts, limits);
-  if (stages.size() == 1 && model.coefficients().quadratic <= model.coefficients().cross) {
+  // Cutting gains nothing there; but where history is paid for, sizes still do.
+  if (stages.size() == 1 && model.coefficients().quadratic <= model.coefficients().cross &&
+      model.coefficients().context <= 0.0) {
     return StepTargets(cap_ms);
   }
   const StepRange range(stages, model, flow.total_tokens(), limits);
   Trials trials(stages, model, prompts, limits);
   if (const std::optional<double> closed_form_ms =
-          try_equal_steps(flow, model, prompts, range, cap_ms, trials)) {
+          try_equal_steps(stages, flow, prompts, range, cap_ms, trials)) {
     return StepTargets(*closed_form_ms);
   }
   if (!stages.are_equal()) {
     const Ramp ramp(flow);
-    trials.run_row(ramp.best_step_ms(range.fewest, range.most), kRampRatios);
+    trials.run_row(ramp.best_step_ms(range.fewest, range.most), kRampRatios, kRampGain);
   }
   if (prompts.size() == 1) {
-    const std::vector<double> fixed_ms = best_fixed_step_ms(
-        stages, model, prompts.front(), limits, kUnequalGain * trials.best_makespan_ms());
-    if (!fixed_ms.empty()) {
-      trials.run_row(fixed_ms, std::array{1.0});
-    }
+    try_fixed_sizes(stages, model, prompts.front(), limits, trials);
   }
   return *trials.best();
 }

@@ -46,7 +46,9 @@ namespace cpp_chunk {
 /// \brief The shortest time in which steps of any number and size, without alignment or cap,
 /// could take a backlog through the stages.
 ///
-/// Of equal stages whose work no cut changes this is (sqrt(W) + sqrt((S-1)*c))^2.
+/// Of equal stages whose work no cut changes this is (sqrt(W) + sqrt((S-1)*c))^2, which nothing
+/// beats. Where history costs (context > 0) it is that expression with the mean history of equal
+/// chunks: an estimate, some per cent low.
 /// \param prompts what is left of each; tokens >= 0, not all 0
 /// \return ms
 /// \throws InvalidArgument

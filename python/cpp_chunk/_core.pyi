@@ -340,7 +340,8 @@ class ChunkPlanner(ChunkPolicy):
     """Chunks of the step times that suit the backlog: what serves in vLLM.
 
     The target is set when a prompt joins an idle pipeline, raised when the backlog has grown, and
-    falls only once the work that it was set for is done. Not thread-safe.
+    falls only once the work that it was set for is done. step_left (or measured) tells when the
+    pipeline is idle. Not thread-safe.
     """
     def __init__(
         self,
@@ -382,6 +383,8 @@ class ChunkPlanner(ChunkPolicy):
 
         Raises InvalidArgument for another number of stages.
         """
+    def step_left(self) -> None:
+        """The oldest step in flight has left the last stage."""
     @property
     def step_ms(self) -> float:
         """Predicted time of the step so far in ms, the constant included."""

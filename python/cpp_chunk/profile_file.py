@@ -135,9 +135,7 @@ def _last_model(path: Path, text: str) -> dict[str, Any]:
             record = event
     if record is None:
         raise ProfileError(f"{path} is a trace without a model: {_ALLOWED_FILE}.")
-    # Until every stage had a model of its own, the record held the slowest stage's.
-    stages = record["stages"] if "stages" in record else [record.get("coefficients")]
-    return {"stages": stages, "gap_ms": record.get("gap_ms", 0.0)}
+    return {key: record[key] for key in ("stages", "gap_ms") if key in record}
 
 
 def _validated(path: Path, values: object) -> PipelineProfile:

@@ -247,6 +247,43 @@ TEST(ChunkSolver, PrefersMultiplesThatAreSmallBesideAChunk) {
   EXPECT_EQ(chunk({1, 16}, 100.0, 0), 992);
 }
 
+TEST(ChunkSolver, MultiplesAreSmallBesideWhatTheCapsLeave) {
+  // The budget would take 100'000 tokens and more, the engine admits fewer.
+  ChunkLimits preferring = limits(8192, 1, 16);
+  preferring.preferred_multiples = {5008};
+  ChunkSolver solver(LatencyModel({.linear = 0.1}), preferring);
+  for (const Rest rest : {Rest::shared_out, Rest::as_it_falls}) {
+    solver.begin_step(1e6, rest);
+    EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 8192);
+    EXPECT_EQ(solver.chunk_tokens(kFar, 0, 1000), 992);
+  }
+}
+
+TEST(ChunkSolver, AFloorThatMaxStepForbidsLeavesNoTinyTail) {
+  ChunkLimits bounded = limits(1024, 512, 1);
+  bounded.max_step_ms = 110.0;
+  ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 10.0}), bounded);
+  solver.begin_step(500.0);
+  EXPECT_EQ(solver.chunk_tokens(120, 0, kFar), 80);
+}
+
+TEST(ChunkSolver, ManyDecodesAtOnce) {
+  const LatencyModel model(
+      {.quadratic = 2.0, .cross = 3.0, .linear = 5.0, .context = 7.0, .constant = 11.0});
+  ChunkSolver one_by_one(model, limits(kFar));
+  ChunkSolver at_once(model, limits(kFar));
+  one_by_one.begin_step(1e6);
+  at_once.begin_step(1e6);
+  for (const std::int64_t history : {10, 200, 3000}) {
+    one_by_one.add_chunk({.num_tokens = 1, .num_computed_tokens = history});
+  }
+  at_once.add_decodes(3, 3210);
+  EXPECT_DOUBLE_EQ(at_once.step_ms(), one_by_one.step_ms());
+  EXPECT_EQ(at_once.chunk_tokens(kFar, 0, kFar), one_by_one.chunk_tokens(kFar, 0, kFar));
+  EXPECT_THROW(at_once.add_decodes(-1, 0), InvalidArgument);
+  EXPECT_THROW(at_once.add_decodes(0, -1), InvalidArgument);
+}
+
 TEST(ChunkSolver, SharesAreRoundedToPreferredMultiples) {
   ChunkLimits preferring = limits(100'000, 1, 16);
   preferring.preferred_multiples = {64};
@@ -267,7 +304,7 @@ TEST(ChunkSolver, MaxStepIsAHardBound) {
   // Neither the floor, nor the target, nor the end of the prompt goes beyond it.
   solver.begin_step(500.0);
   EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 96);
-  EXPECT_EQ(solver.chunk_tokens(101, 0, kFar), 96);
+  EXPECT_EQ(solver.chunk_tokens(101, 0, kFar), 64);  // two thirds, then the rest
   EXPECT_EQ(solver.chunk_tokens(100, 0, kFar), 100);
   // Decodes count.
   for (int decode = 0; decode < 50; ++decode) {

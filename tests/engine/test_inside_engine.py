@@ -62,8 +62,9 @@ def test_one_prompt_goes_in_chunks_that_shrink(facts: dict[str, Any]) -> None:
 def test_a_prefix_hit_is_history(facts: dict[str, Any]) -> None:
     first_tokens, first_history = facts["prefix_hit"][0][0]
     assert first_history == 4096
-    # Behind 4096 tokens a chunk of the same time is smaller than the first of a fresh prompt.
-    assert 0 < first_tokens < facts["one_prompt"][0][0][0]
+    # Behind 4096 tokens a chunk of the same time is smaller than the first of a fresh prompt; in
+    # blocks of 128 tokens it may come out as the same number of them.
+    assert 0 < first_tokens <= facts["one_prompt"][0][0][0]
     assert sum(step[0][0] for step in facts["prefix_hit"]) == PROMPT_TOKENS - 4096
 
 

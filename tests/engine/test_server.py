@@ -91,7 +91,8 @@ def test_a_completion_is_answered(server: tuple[str, Path], model: Path) -> None
     assert reply["usage"]["completion_tokens"] >= 1
     log = log_path.read_text()
     assert "[cpp_chunk] profiled" in log
-    assert "[cpp_chunk] step time:" in log
+    assert "[cpp_chunk] stage 0: " in log
+    assert "[cpp_chunk] stage 1: " in log
     assert "ms a step" in log
 
 

@@ -1,7 +1,8 @@
 """Runs the cells of a page in order and compares, or writes, what they print.
 
-A cell is a block of `python`, or one of `sh` that calls `cpp-chunk`; what it prints stands in the block of
-`text` after it. To write the outputs of pages anew:
+A cell is a block of `python`, or one of `sh` that calls `cpp-chunk`; what it prints stands in the
+block of `text` after it. Of the README, only those of `sh`: others need vLLM.
+To write the outputs of pages anew:
 python tests/python/notebook_page.py docs/simulate.md README.md
 """
 
@@ -34,13 +35,15 @@ class Cell:
     printed: str
 
 
-def run_cells(page: str) -> list[Cell]:
-    """All cells, each after those before it; files that they write are thrown away."""
+def run_cells(page: str, kinds: tuple[str, ...] = ("python", "sh")) -> list[Cell]:
+    """The cells of these kinds, each after those before it; what they write is thrown away."""
     names: dict[str, Any] = {"__name__": "__page__"}
     variables: dict[str, str] = {}
     cells = []
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for match in _CELL.finditer(page):
+            if match["kind"] not in kinds:
+                continue
             out = io.StringIO()
             with contextlib.redirect_stdout(out):
                 if match["kind"] == "sh":
@@ -64,11 +67,13 @@ def _run_commands(code: str, variables: dict[str, str]) -> None:
             assert main(words[1:]) == 0
 
 
-def with_outputs(page: str) -> str:
+def with_outputs(page: str, kinds: tuple[str, ...] = ("python", "sh")) -> str:
     """The page with what its cells print now."""
-    cells = iter(run_cells(page))
+    cells = iter(run_cells(page, kinds))
 
     def block(match: re.Match[str]) -> str:
+        if match["kind"] not in kinds:
+            return match[0]
         output = next(cells).printed
         code = f"```{match['kind']}\n{match['code']}```\n"
         return code + (f"\n```text\n{output}```\n" if output else "")
@@ -76,7 +81,13 @@ def with_outputs(page: str) -> str:
     return _CELL.sub(block, page)
 
 
+def kinds_of(name: str) -> tuple[str, ...]:
+    """Which cells of a page can be run."""
+    return ("sh",) if Path(name).name == "README.md" else ("python", "sh")
+
+
 if __name__ == "__main__":
     for name in sys.argv[1:]:
         path = Path(name)
-        path.write_text(with_outputs(path.read_text(encoding="utf-8")), encoding="utf-8")
+        text = with_outputs(path.read_text(encoding="utf-8"), kinds_of(name))
+        path.write_text(text, encoding="utf-8")

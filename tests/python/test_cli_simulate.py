@@ -110,6 +110,13 @@ def test_bases_stay_within_the_cap() -> None:
         assert all(tried["base_tokens"] <= 4096 for tried in policy["tried"])
 
 
+def test_bases_follow_short_prompts() -> None:
+    arguments = ("simulate", *KIMI, "-S", 2, "--prompt-tokens", "9000", "--requests", 1)
+    result = run(*arguments, "--policy", "sglang", "--json").json
+    tried = [one["base_tokens"] for one in result["policies"][0]["tried"]]
+    assert tried == [512, 1024, 2048, 4096, 8192]
+
+
 def test_table() -> None:
     out = run(*LONE, "--policy", "dynamic", "--policy", "fixed=8192", "--policy", "terapipe").out
     assert "1 request, 131072 prompt tokens, at most 1 at once" in out

@@ -37,6 +37,8 @@ def test_targets(target: object) -> None:
         ({"smooth_factor": -0.1}, ("smooth_factor", "-0.1", "from 0")),
         ({"smooth_factor": math.nan}, ("smooth_factor", "nan", "from 0")),
         ({"smooth_factor": True}, ("smooth_factor", "True", "from 0")),
+        ({"max_step_ms": 0}, ("max_step_ms", "0", "milliseconds above 0")),
+        ({"max_step_ms": math.inf}, ("max_step_ms", "inf", "milliseconds above 0")),
         ({"min_chunk": 0}, ("min_chunk", "0", "above 0")),
         ({"min_chunk": -4096}, ("min_chunk", "-4096", "above 0")),
         ({"min_chunk": 4096.5}, ("min_chunk", "4096.5", "above 0")),
@@ -100,6 +102,13 @@ def test_one_stage_is_refused() -> None:
 def test_no_chunked_prefill_is_refused() -> None:
     with pytest.raises(ConfigError, match="enable_chunked_prefill is False: allowed is true"):
         check(vllm_config(chunked=False))
+
+
+def test_a_bound_on_steps_needs_dynamic_chunks() -> None:
+    settings = {"enabled": True, "max_step_ms": 50.0, "smooth_factor": 0.0}
+    with pytest.raises(ConfigError, match="max_step_ms is 50 but smooth_factor is 0: allowed is"):
+        check(vllm_config({"profiling_chunk_config": settings}))
+    assert check(vllm_config({"profiling_chunk_config": settings | {"smooth_factor": 0.5}})).enabled
 
 
 def test_switched_off_nothing_is_refused() -> None:

@@ -12,7 +12,8 @@ import pytest
 from cpp_chunk.config import parse_config
 from cpp_chunk.engine.feedback import Feedback
 from cpp_chunk.engine.gap import GapMeter
-from cpp_chunk.engine.planner import ChunkPlanner
+from cpp_chunk.engine.planner import ServingPlanner
+from cpp_chunk.engine.stage_fits import StageCalibrators
 from cpp_chunk.engine.trace import Trace
 from cpp_chunk.status import STATUS_FILE_VARIABLE, EngineStatus, read_status
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from cpp_chunk.engine.stages import StageTimes
 
 TRUTH = cpp_chunk.LatencyModel(quadratic=8e-5, cross=5e-5, linear=0.02, context=0.0, constant=4.0)
-PROFILE = [([(x, h)], TRUTH.step_ms([(x, h)])) for x in (256, 1024, 4096) for h in (0, 4096, 16384)]
+PROFILE = [
+    ([(x, h)], [TRUTH.step_ms([(x, h)])] * 2) for x in (256, 1024, 4096) for h in (0, 4096, 16384)
+]
 
 
 class Stages:
@@ -46,19 +49,18 @@ class Bench:
         self.status_path = tmp_path / "status.json"
         monkeypatch.setenv("CPP_CHUNK_TRACE_FILE", str(self.trace_path))
         monkeypatch.setenv(STATUS_FILE_VARIABLE, str(self.status_path))
-        self.planner = ChunkPlanner(
+        self.planner = ServingPlanner(
             parse_config({"enabled": True}),
-            num_stages=2,
             max_chunk_tokens=8192,
             alignment_tokens=128,
         )
-        self.planner.set_model(TRUTH, 0.0)
+        self.planner.set_models([TRUTH, TRUTH], 0.0)
         self.stages = Stages()
         self.feedback = Feedback(
             stages=self.stages,  # type: ignore[arg-type]
             planner=self.planner,
-            calibrator=cpp_chunk.Calibrator(PROFILE, capacity=64),
-            model=TRUTH,
+            calibrators=StageCalibrators(PROFILE, num_stages=2, capacity=64),
+            models=(TRUTH, TRUTH),
             num_stages=2,
             gaps=GapMeter(),
             first_step_id=100,
@@ -104,13 +106,13 @@ def test_a_step_is_joined_with_the_times_of_all_stages(bench: Bench) -> None:
     assert read_status(bench.status_path).measured_steps == 2
 
 
-def test_the_model_follows_what_is_measured(bench: Bench) -> None:
+def test_each_stages_model_follows_what_is_measured_there(bench: Bench) -> None:
     slower = 1.5
     for number in range(64):
         x, h = 256 * (1 + number % 5), 2048 * (number % 4)
         step_id = bench.step(x, h)
-        measured_ms = slower * TRUTH.step_ms([(x, h)])
-        bench.stages.times = {step_id: {0: (0.0, measured_ms), 1: (0.0, measured_ms)}}
+        first_ms = TRUTH.step_ms([(x, h)])
+        bench.stages.times = {step_id: {0: (0.0, first_ms), 1: (0.0, slower * first_ms)}}
         bench.feedback.processed(idle=False)
         if bench.feedback._refit is not None:
             wait([bench.feedback._refit])
@@ -119,7 +121,9 @@ def test_the_model_follows_what_is_measured(bench: Bench) -> None:
     assert status.refits == 4
     models = [event for event in bench.events() if event["event"] == "model"]
     assert len(models) == 4
-    assert models[-1]["coefficients"]["cross"] > 1.2 * TRUTH.cross
+    first, second = models[-1]["stages"]
+    assert first["cross"] == pytest.approx(TRUTH.cross, rel=0.01)
+    assert second["cross"] > 1.2 * TRUTH.cross
     predicted_ms = [e["predicted_ms"] for e in bench.events() if e["event"] == "step"]
     # The same chunk as 60 steps before.
     assert predicted_ms[63] > 1.2 * predicted_ms[3]

@@ -100,7 +100,7 @@ class TestTrace:
         events = [
             {"event": "profile_pass", "num_tokens": 8, "num_computed_tokens": 4,
              "stage_ms": [1.0, 2.0]},
-            {"event": "model", "source": "profile", "coefficients": coefficients, "gap_ms": 0.5,
+            {"event": "model", "source": "profile", "stages": [coefficients] * 2, "gap_ms": 0.5,
              "num_points": 9, "mean_relative_error": 0.01, "p95_relative_error": 0.03,
              "condition_number": 12.0, "of_a_later_version": True},
             {"event": "step", "step": 3, "chunks": [["a", 8, 4]], "target_ms": None,
@@ -113,7 +113,7 @@ class TestTrace:
         trace = read_trace(json.dumps(event) for event in events)
         assert trace.profile_passes == (ProfilePass(8, 4, (1.0, 2.0)),)
         assert trace.last_model is not None
-        assert trace.last_model.coefficients.cross == 1.0
+        assert [stage.cross for stage in trace.last_model.stages] == [1.0, 1.0]
         assert [s.step for s in trace.steps] == [3]
         assert trace.steps[0].measured_ms == 2.0
         assert trace.fallback_reasons == ("because",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from notebook_page import run_cells, with_outputs
+from notebook_page import kinds_of, run_cells, with_outputs
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -13,10 +13,10 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.mark.parametrize(("name", "num_cells"), [("docs/simulate.md", 12), ("README.md", 2)])
 def test_cells_print_what_the_page_shows(name: str, num_cells: int) -> None:
     page = (ROOT / name).read_text(encoding="utf-8")
-    cells = run_cells(page)
+    cells = run_cells(page, kinds_of(name))
     assert sum(bool(cell.printed) for cell in cells) >= num_cells
     assert [cell.printed for cell in cells] == [cell.shown for cell in cells]
-    assert with_outputs(page) == page
+    assert with_outputs(page, kinds_of(name)) == page
 
 
 def test_a_wrong_output_is_noticed() -> None:

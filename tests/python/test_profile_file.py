@@ -6,7 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cpp_chunk import LatencyModel
+from cpp_chunk import LatencyModel, fit_latency_model
+from cpp_chunk.engine.stage_fits import StageFits
+from cpp_chunk.engine.trace import Trace
 from cpp_chunk.profile_file import PipelineProfile, ProfileError, read_profile, write_profile
 
 if TYPE_CHECKING:
@@ -41,8 +43,8 @@ def test_last_model_of_a_trace_counts(tmp_path: Path) -> None:
     path = file_of(
         tmp_path,
         {"event": "profile_pass", "num_tokens": 1},
-        {"event": "model", "source": "profile", "coefficients": SECOND, "gap_ms": 0.1},
-        {"event": "model", "source": "calibration", "coefficients": FIRST, "gap_ms": 0.2},
+        {"event": "model", "source": "profile", "stages": [SECOND], "gap_ms": 0.1},
+        {"event": "model", "source": "calibration", "stages": [FIRST], "gap_ms": 0.2},
         {"event": "step", "step": 1},
     )
     profile = read_profile(path)
@@ -54,6 +56,24 @@ def test_a_trace_with_a_model_a_stage(tmp_path: Path) -> None:
         tmp_path, {"event": "model", "stages": [FIRST, SECOND], "gap_ms": 0.2, "num_points": 9}
     )
     assert read_profile(path).to_models() == [LatencyModel(**FIRST), LatencyModel(**SECOND)]
+
+
+def test_what_the_engine_writes_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [LatencyModel(**FIRST), LatencyModel(**SECOND)]
+    sizes = [(x, h) for x in (64, 256, 1024) for h in (0, 512, 4096)]
+    reports = tuple(
+        fit_latency_model([([chunk], model.step_ms([chunk])) for chunk in sizes])
+        for model in models
+    )
+    path = tmp_path / "trace.jsonl"
+    monkeypatch.setenv("CPP_CHUNK_TRACE_FILE", str(path))
+    trace = Trace()
+    trace.write("profile_pass", num_tokens=8)
+    trace.write_models("profile", StageFits(reports), gap_ms=0.25)
+    trace.flush()
+    profile = read_profile(path)
+    assert profile.to_models() == [report.model for report in reports]
+    assert profile.gap_ms == 0.25
 
 
 def test_a_line_that_is_being_written_is_left_out(tmp_path: Path) -> None:
@@ -89,7 +109,7 @@ def changed(**values: Any) -> dict[str, Any]:
         ({"a": 1}, r"is not a profile: allowed is a JSON object with \"format\""),
         ([1], r"holds a JSON list: allowed is"),
         ({"event": "step"}, r"is a trace without a model: allowed is"),
-        ({"event": "model", "coefficients": None}, r"stages\.0 is None: allowed is a list"),
+        ({"event": "model", "stages": None}, r"stages is None: allowed is a list"),
     ],
 )
 def test_a_wrong_file_gets_a_sentence(tmp_path: Path, document: object, sentence: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from cpp_chunk.report.gantt import Span, idle_spans
-from cpp_chunk.report.page import coefficient_rows
+from cpp_chunk import LatencyModel
+from cpp_chunk.report.gantt import Bar, Chart, Span, gantt_figure, idle_spans
+from cpp_chunk.report.page import models_table_html
 from cpp_chunk.report.words import chunk_list
 
 from benchmarks.pipeline_view import EngineView, PipelineRound
@@ -20,9 +21,9 @@ from benchmarks.report import (
     report_html,
     summary_rows,
 )
-from benchmarks.trace import Chunk, Coefficients, ModelFit, StageTime, Step
+from benchmarks.trace import Chunk, ModelFit, StageTime, Step
 
-COEFFICIENTS = Coefficients(5e-5, 4e-5, 0.05, 0.002, 4.0)
+STAGE = LatencyModel(quadratic=5e-5, cross=4e-5, linear=0.05, context=0.002, constant=4.0)
 
 
 def pipeline(start_s: float, chunk_ms: list[float], ttft_s: float) -> PipelineRound:
@@ -40,7 +41,7 @@ def pipeline(start_s: float, chunk_ms: list[float], ttft_s: float) -> PipelineRo
 
 @pytest.fixture
 def data() -> ReportData:
-    fit = ModelFit("profile", COEFFICIENTS, 1.0, 14, 0.02, 0.05, 9.0)
+    fit = ModelFit("profile", (STAGE, STAGE.scaled(2.0)), 1.0, 14, 0.02, 0.05, 9.0)
     fixed = EngineView("fixed", 8192, (pipeline(50.0, [1000.0], 2.0),), fit)
     dynamic = EngineView("dynamic", 8192, (pipeline(90.0, [250.0] * 4, 1.25),), fit)
     return ReportData(8192, (fixed, dynamic), (("vLLM", "0.0 <b>"),))
@@ -112,10 +113,23 @@ def test_widths_are_times_and_both_lanes_are_filled(data: ReportData) -> None:
     assert "predicted 225.0 ms" in chunks["hovertemplate"][3]
 
 
+def test_lanes_are_in_order_whatever_is_drawn_first() -> None:
+    late = (Bar(Span(1.0, 2.0), "8", "step"),)
+    early = (Bar(Span(0.0, 2.0), "8", "step"),)
+    chart = Chart("fixed", "", ("#111111", "#222222"), (early, late, late), 2.0)
+    figure = gantt_figure([chart], 2.0, "seconds")
+    # Stage 0 is never idle, so the first bars are of stage 1.
+    assert figure["data"][0]["y"] == ["stage 1", "stage 2"]
+    assert figure["layout"]["yaxis"]["categoryarray"] == ["stage 0", "stage 1", "stage 2"]
+    assert figure["layout"]["shapes"] == []
+
+
 def test_every_coefficient_has_a_unit() -> None:
-    rows = coefficient_rows(COEFFICIENTS)
-    assert [row[0] for row in rows] == ["quadratic", "cross", "linear", "context", "constant"]
-    assert rows[0][1:3] == ("5e-05", "ms / token²")
+    equal = models_table_html([STAGE, STAGE])
+    assert "<td>quadratic</td><td>5e-05</td><td>ms / token²</td>" in equal
+    assert equal.count("<tr>") == 1 + 5
+    unequal = models_table_html([STAGE, STAGE.scaled(2.0)])
+    assert "<td>constant</td><td>4</td><td>8</td><td>ms</td>" in unequal
 
 
 def test_prediction_axes_hold_all_points(data: ReportData) -> None:

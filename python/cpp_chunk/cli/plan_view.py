@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cpp_chunk.cli.limits import PlanLimits
     from cpp_chunk.cli.prompt_plan import PromptPlan
 
-_MAX_GROUPS = 12
+_MAX_GROUPS = 18
 # Where the values stand, beside their names.
 _INDENT = 19
 # Steps whose targets differ by less are of equal time.
@@ -76,7 +76,7 @@ def print_plan(console: Console, plan: PromptPlan, num_computed_tokens: int) -> 
         ("TTFT predicted", duration(ttft_ms)),
         (
             "bound",
-            f"{duration(plan.bound_ms)}, which no steps can beat; the plan is {over_bound}",
+            f"{duration(plan.bound_ms)}, the pipeline's own; the plan is {over_bound}",
         ),
         (
             "best fixed size",

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from cpp_chunk.cli.latency_source import Pipeline
     from cpp_chunk.cli.limits import PlanLimits
 
-# Base chunks that the published rules are tried at, within the cap.
-_BASES_TOKENS = (2048, 4096, 8192, 16384, 32768)
+# Base chunks that a published rule is tried at: the largest that makes sense, and halves of it.
+_NUM_BASES = 5
 # The programme's time grows with the square of a prompt's granules.
 _MAX_GRANULES = 2048
 
@@ -61,7 +61,9 @@ class PolicyMaker:
         cap = self.limits.max_chunk_tokens
         bases: Sequence[int] = fixed_sizes_tokens(cap)
         if setting.name != "fixed":
-            bases = [base for base in _BASES_TOKENS if base <= cap] or [cap]
+            # A base above the prompt does not pipeline it at all.
+            largest = min(cap, 1 << (self.longest_prompt_tokens.bit_length() - 1))
+            bases = sorted({max(1, largest >> halved) for halved in range(_NUM_BASES)})
         return [PolicySetting(setting.name, base) for base in bases]
 
     @property

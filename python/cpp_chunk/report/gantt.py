@@ -64,8 +64,8 @@ class Chart:
     lanes: tuple[tuple[Bar, ...], ...]
     # Until when a stage without work counts as idle.
     end_s: float
-    # What happens at end_s, as HTML; empty where the picture ends before anything does.
-    end_label: str = ""
+    # What stands beside the line at end_s, as HTML; None: no line, the picture ends before.
+    end_label: str | None = None
 
 
 def idle_spans(busy: Iterable[Span], end_s: float, min_length_s: float = 0.0) -> list[Span]:
@@ -127,6 +127,9 @@ def gantt_figure(charts: Sequence[Chart], axis_end_s: float, axis_title: str) ->
             "domain": [max(0.0, top - height_share), top],
             "anchor": f"x{suffix}",
             "autorange": "reversed",
+            # Otherwise in the order of their first bars, those of bubbles first.
+            "categoryorder": "array",
+            "categoryarray": [_lane_name(stage) for stage in range(num_lanes)],
             "ticksuffix": "  ",
             "showgrid": False,
             "zeroline": False,
@@ -138,12 +141,16 @@ def gantt_figure(charts: Sequence[Chart], axis_end_s: float, axis_title: str) ->
     return {"data": traces, "layout": layout}
 
 
+def _lane_name(stage: int) -> str:
+    return f"stage {stage}"
+
+
 def _bars(chart: Chart, axis_suffix: str, axis_end_s: float) -> list[dict[str, Any]]:
     """A pipeline's idle time under its steps, one lane a stage."""
     idle: list[tuple[str, Span]] = []
     steps: list[tuple[str, Bar, str]] = []
     for stage, lane in enumerate(chart.lanes):
-        name = f"stage {stage}"
+        name = _lane_name(stage)
         busy = [bar.span for bar in lane]
         min_length_s = MIN_IDLE_SHARE * axis_end_s
         idle += [(name, span) for span in idle_spans(busy, chart.end_s, min_length_s)]
@@ -211,7 +218,7 @@ def _add_captions(
             "font": {"size": 12.5},
         }
     )
-    if not chart.end_label:
+    if chart.end_label is None:
         return
     layout["shapes"].append(
         {
@@ -225,6 +232,8 @@ def _add_captions(
             "line": {"color": INK, "width": 1.5},
         }
     )
+    if not chart.end_label:
+        return
     # Beside its line where there is room, otherwise above it.
     has_room = chart.end_s < LABEL_ROOM_SHARE * axis_end_s
     layout["annotations"].append(

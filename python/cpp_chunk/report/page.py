@@ -6,13 +6,14 @@ import html
 import importlib
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from cpp_chunk.report.look import FONT, HAIRLINE, INK, MUTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from cpp_chunk._core import LatencyModel
     from cpp_chunk.report.gantt import Figure
 
 _STYLE_PATH = Path(__file__).with_name("style.css")
@@ -24,26 +25,10 @@ _COEFFICIENT_MEANINGS = {
     "context": ("ms / token", "what every step repeats for each token of history"),
     "constant": ("ms", "once a step: launches, weight reads"),
 }
-COEFFICIENT_HEADINGS = ("coefficient", "value", "unit", "what it is")
 
 
 class MissingPlotlyError(ImportError):
     """The drawing library is not installed: it comes with an extra."""
-
-
-class StageModel(Protocol):
-    """Anything with the five coefficients."""
-
-    @property
-    def quadratic(self) -> float: ...  # noqa: D102
-    @property
-    def cross(self) -> float: ...  # noqa: D102
-    @property
-    def linear(self) -> float: ...  # noqa: D102
-    @property
-    def context(self) -> float: ...  # noqa: D102
-    @property
-    def constant(self) -> float: ...  # noqa: D102
 
 
 def page_style() -> str:
@@ -53,12 +38,23 @@ def page_style() -> str:
     )
 
 
-def coefficient_rows(model: StageModel) -> list[tuple[str, str, str, str]]:
-    """Name, value, unit and meaning of each coefficient."""
-    return [
-        (name, f"{getattr(model, name):.4g}", unit, meaning)
-        for name, (unit, meaning) in _COEFFICIENT_MEANINGS.items()
-    ]
+def models_table_html(stages: Sequence[LatencyModel]) -> str:
+    """The coefficients of equal stages with their meaning; of unequal ones, a column each."""
+    if len(set(stages)) == 1:
+        return table_html(
+            ("coefficient", "value", "unit", "what it is"),
+            (
+                (name, f"{getattr(stages[0], name):.4g}", unit, meaning)
+                for name, (unit, meaning) in _COEFFICIENT_MEANINGS.items()
+            ),
+        )
+    return table_html(
+        ("coefficient", *(f"stage {stage}" for stage in range(len(stages))), "unit", "what it is"),
+        (
+            (name, *(f"{getattr(stage, name):.4g}" for stage in stages), unit, meaning)
+            for name, (unit, meaning) in _COEFFICIENT_MEANINGS.items()
+        ),
+    )
 
 
 def table_html(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

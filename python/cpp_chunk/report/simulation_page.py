@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from cpp_chunk.report.gantt import Bar, Chart, Figure, Span, gantt_figure
 from cpp_chunk.report.look import FONT, HAIRLINE, IDLE_FILL, IDLE_HATCH, INK, MUTED, POLICY_TINTS
 from cpp_chunk.report.page import (
-    COEFFICIENT_HEADINGS,
-    coefficient_rows,
     figure_html,
+    models_table_html,
     page_style,
     plotly_js,
     table_html,
@@ -27,8 +26,9 @@ if TYPE_CHECKING:
 
 _PAGE_PATH = Path(__file__).with_name("simulation_page.html")
 
-# More bars than this in a lane are thinner than what can be told apart.
-_MAX_STEPS = 160
+# Of more steps than this only the first are drawn: all would be thinner than can be told apart.
+_MAX_STEPS = 400
+_FIRST_STEPS = 160
 _MAX_POINTS = 400
 _MAX_CHUNKS_IN_HOVER = 4
 _DASHES = ("solid", "dash", "dot", "dashdot")
@@ -87,7 +87,11 @@ def simulation_html(page: SimulationPage) -> str:
     longest_s = max(policy.result.makespan_ms for policy in page.policies) / 1e3
     window = "" if end_s >= longest_s else f"the first {end_s:.3g} s of {longest_s:.3g} s"
     charts = [chart(policy, end_s) for policy in page.policies]
-    requests = "One request" if page.num_requests == 1 else f"{page.num_requests} requests"
+    requests = (
+        f"One request with {page.prompt_tokens} prompt tokens"
+        if page.num_requests == 1
+        else f"{page.num_requests} requests with {page.prompt_tokens} prompt tokens in all"
+    )
     stages = "1 stage" if len(page.stages) == 1 else f"{len(page.stages)} pipeline stages"
     return Template(_PAGE_PATH.read_text(encoding="utf-8")).substitute(
         style=page_style(),
@@ -95,7 +99,7 @@ def simulation_html(page: SimulationPage) -> str:
         idle=IDLE_FILL,
         hatch=IDLE_HATCH,
         headline=html.escape(headline(page.policies)),
-        lead=f"{requests} with {page.prompt_tokens} prompt tokens in all, simulated on {stages}.",
+        lead=f"{requests}, simulated on {stages}.",
         key=_key(page.policies),
         window=window,
         gantt=figure_html(gantt_figure(charts, 1.02 * end_s, "seconds since the first arrival")),
@@ -105,7 +109,7 @@ def simulation_html(page: SimulationPage) -> str:
         distribution=figure_html(ttft_figure(page.policies)),
         summary=table_html(page.headings, page.rows),
         tried=html.escape(page.tried),
-        model=_model_html(page.stages),
+        model=models_table_html(page.stages),
         gap=f"Between two steps the engine needs another {page.gap_ms:.4g} ms on every stage.",
     )
 
@@ -132,7 +136,7 @@ def window_s(policies: Sequence[PolicyPicture]) -> float:
     """How much is drawn: all of it, or as long as no policy has too many steps to see."""
     longest_ms = max(policy.result.makespan_ms for policy in policies)
     ends_ms = [
-        policy.result.steps[_MAX_STEPS].stage_spans_ms[0][0] - _first_start_ms(policy)
+        policy.result.steps[_FIRST_STEPS].stage_spans_ms[0][0] - _first_start_ms(policy)
         for policy in policies
         if len(policy.result.steps) > _MAX_STEPS
     ]
@@ -153,14 +157,14 @@ def chart(policy: PolicyPicture, end_s: float) -> Chart:
     num_steps = result.num_steps
     noun = "step" if num_steps == 1 else "steps"
     is_whole = makespan_s <= end_s
-    label = "first token" if len(result.requests) == 1 else "last token"
+    ttft = "first token" if len(result.requests) == 1 else "mean TTFT"
     return Chart(
         name=policy.label,
-        caption=f"{num_steps} {noun}, TTFT {duration(result.ttft_ms.mean)} in the mean",
+        caption=f"{num_steps} {noun}, {ttft} {duration(result.ttft_ms.mean)}",
         tints=POLICY_TINTS[policy.name],
         lanes=tuple(tuple(lane) for lane in lanes),
         end_s=makespan_s if is_whole else end_s,
-        end_label=f"{label} <b>{makespan_s:.2f} s</b>" if is_whole else "",
+        end_label="" if is_whole else None,
     )
 
 
@@ -294,16 +298,3 @@ def _key(policies: Sequence[PolicyPicture]) -> str:
         f"{html.escape(policy.label)}</span>"
         for policy in policies
     )
-
-
-def _model_html(stages: Sequence[LatencyModel]) -> str:
-    """The coefficients with their meaning; of unequal stages, a column each."""
-    if len(set(stages)) == 1:
-        return table_html(COEFFICIENT_HEADINGS, coefficient_rows(stages[0]))
-    columns = [coefficient_rows(stage) for stage in stages]
-    rows = [
-        (name, *(column[row][1] for column in columns), unit)
-        for row, (name, _, unit, _) in enumerate(columns[0])
-    ]
-    headings = ("coefficient", *(f"stage {stage}" for stage in range(len(stages))), "unit")
-    return table_html(headings, rows)

@@ -1,0 +1,66 @@
+"""Hints from vLLM's configuration: layers of each stage, liked token counts."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cpp_chunk.engine.model_shape import layers_of_stages, preferred_multiples
+
+
+def vllm_config(**changes: Any) -> Any:
+    """What the functions read, as vLLM 0.32 names it."""
+    values: dict[str, Any] = {
+        "stages": 4,
+        "layers": 61,
+        "tensor_parallel": 8,
+        "context_parallel": 1,
+        "sequence_parallel": False,
+        "is_moe": False,
+    } | changes
+    return SimpleNamespace(
+        model_config=SimpleNamespace(
+            hf_text_config=SimpleNamespace(num_hidden_layers=values["layers"]),
+            is_moe=values["is_moe"],
+        ),
+        parallel_config=SimpleNamespace(
+            pipeline_parallel_size=values["stages"],
+            tensor_parallel_size=values["tensor_parallel"],
+            prefill_context_parallel_size=values["context_parallel"],
+        ),
+        compilation_config=SimpleNamespace(
+            pass_config=SimpleNamespace(enable_sp=values["sequence_parallel"])
+        ),
+    )
+
+
+def test_layers_are_vllms_own_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("vllm")
+    monkeypatch.delenv("VLLM_PP_LAYER_PARTITION", raising=False)
+    assert layers_of_stages(vllm_config()) == [15, 15, 16, 15]
+    assert layers_of_stages(vllm_config(layers=None)) is None
+    assert layers_of_stages(vllm_config(layers=3)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "multiples"),
+    [
+        ({}, []),
+        ({"sequence_parallel": True}, [8]),
+        ({"sequence_parallel": True, "tensor_parallel": 1}, []),
+        ({"context_parallel": 4}, [8]),
+        ({"is_moe": True}, [128]),
+        ({"sequence_parallel": True, "context_parallel": 2, "is_moe": True}, [8, 4, 128]),
+    ],
+)
+def test_multiples(changes: dict[str, Any], multiples: list[int]) -> None:
+    assert preferred_multiples(vllm_config(**changes)) == multiples
+
+
+def test_nothing_is_known_of_an_older_configuration() -> None:
+    config = vllm_config(sequence_parallel=True, is_moe=True)
+    del config.model_config.is_moe
+    del config.compilation_config.pass_config
+    del config.parallel_config.prefill_context_parallel_size
+    assert preferred_multiples(config) == []
