@@ -111,6 +111,8 @@ class ChunkSolver {
   [[nodiscard]] std::int64_t aligned_chunk(std::int64_t num_tokens,
                                            std::int64_t num_computed_tokens, std::int64_t quantum,
                                            std::int64_t floor_tokens, std::int64_t cap) const;
+  [[nodiscard]] bool is_clearly_full(std::int64_t remaining_tokens,
+                                     std::int64_t num_computed_tokens) const;
   [[nodiscard]] bool leaves_tail(std::int64_t chunk, std::int64_t remaining_tokens,
                                  std::int64_t num_computed_tokens) const;
 
