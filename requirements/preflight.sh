@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Looks at what pip cannot install, before anything slow is begun: Python, the C++ compiler, Debian's packages.
-# Each thing that is missing gets one sentence. Usage: preflight.sh PYTHON
+# Each thing that is missing gets one sentence. Usage: preflight.sh PYTHON [DEBIAN_LIST]
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-python="${1:?usage: preflight.sh PYTHON}"
+python="${1:?usage: preflight.sh PYTHON [DEBIAN_LIST]}"
+list="${2:-debian.txt}"
 
 stop() {
     printf 'set-up: %s\n' "$*" >&2
@@ -16,17 +17,17 @@ if command -v dpkg-query >/dev/null; then
     while read -r package _; do
         case "$package" in '' | '#'*) continue ;; esac
         dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
-    done <"$here/debian.txt"
+    done <"$here/$list"
 fi
 if ((${#missing[@]})); then
     if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
         printf 'set-up: installing Debian packages: %s\n' "${missing[*]}"
         export DEBIAN_FRONTEND=noninteractive
         { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null ||
-            printf 'set-up: apt-get could not install them; going on without (see requirements/debian.txt)\n' >&2
+            printf 'set-up: apt-get could not install them; going on without (see requirements/%s)\n' "$list" >&2
     else
-        printf 'set-up: not installed, and not ours to install: %s; going on without (see requirements/debian.txt)\n' \
-            "${missing[*]}" >&2
+        printf 'set-up: not installed, and not ours to install: %s; going on without (see requirements/%s)\n' \
+            "${missing[*]}" "$list" >&2
     fi
 fi
 

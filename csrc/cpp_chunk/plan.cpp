@@ -1,5 +1,6 @@
 #include "cpp_chunk/plan.h"
 
+#include <algorithm>
 #include <span>
 #include <string>
 
@@ -11,8 +12,14 @@
 namespace cpp_chunk {
 namespace {
 
-// A plan is a list in memory; beyond this many entries it is somebody's mistake.
-constexpr std::int64_t kMaxPlanSteps = 20'000'000;
+// A plan is a list in memory, and each step goes through each stage: beyond this many steps it is
+// somebody's mistake, and would take seconds.
+constexpr std::int64_t kMaxPlanSteps = 1'000'000;
+constexpr std::int64_t kMaxStageSteps = 16'000'000;
+
+std::int64_t most_steps(const Stages& stages) {
+  return std::min(kMaxPlanSteps, kMaxStageSteps / static_cast<std::int64_t>(stages.size()));
+}
 
 PromptWork rest_of_prompt(std::int64_t prompt_tokens, std::int64_t num_computed_tokens) {
   if (num_computed_tokens < 0 || prompt_tokens <= num_computed_tokens ||
@@ -37,7 +44,7 @@ Plan plan_chunks(const Stages& stages, std::int64_t prompt_tokens, const ChunkLi
   FlowShop flow_shop(stages);
   Plan plan;
   plan.step_targets_ms = targets.step_ms();
-  if (!pack_steps(solver, prompts, targets, flow_shop, {.max_steps = kMaxPlanSteps},
+  if (!pack_steps(solver, prompts, targets, flow_shop, {.max_steps = most_steps(stages)},
                   [&plan](const Chunk& chunk) { plan.chunks.push_back(chunk.num_tokens); })) {
     throw InvalidArgument("a plan of " + std::to_string(prompt_tokens) + " tokens in chunks of " +
                           std::to_string(plan.chunks.front()) + " is too long to list; raise " +
@@ -54,7 +61,7 @@ Plan plan_fixed_chunks(const Stages& stages, std::int64_t prompt_tokens, std::in
     throw InvalidArgument("chunk_tokens must be in [1, " + std::to_string(kMaxTokens) + "], got " +
                           std::to_string(chunk_tokens));
   }
-  if (prompt.num_tokens / chunk_tokens >= kMaxPlanSteps) {
+  if (prompt.num_tokens / chunk_tokens >= most_steps(stages)) {
     throw InvalidArgument("a plan of " + std::to_string(prompt_tokens) + " tokens in chunks of " +
                           std::to_string(chunk_tokens) + " is too long to list");
   }

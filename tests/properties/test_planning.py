@@ -1,15 +1,28 @@
 """What must always hold of a plan and of a chunk, whatever the model and the input."""
 
+import contextlib
+import itertools
 import math
+from collections.abc import Sequence
+from typing import TypedDict
 
 import cpp_chunk
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 FAR = 10_000_000
-settings.register_profile("planning", deadline=None, max_examples=300, derandomize=True)
-settings.load_profile("planning")
+KIMI = cpp_chunk.LatencyModel(
+    quadratic=6.5e-7, cross=6.5e-7, linear=6.03e-3, context=5.39e-4, constant=43.6
+)
+
+
+class Limits(TypedDict, total=False):
+    max_chunk_tokens: int
+    min_chunk_tokens: int
+    alignment: int
+    preferred_multiples: list[int]
+    max_step_ms: float
 
 
 def zero_or(low: float, high: float) -> st.SearchStrategy[float]:
@@ -30,7 +43,25 @@ def models(draw: st.DrawFn) -> cpp_chunk.LatencyModel:
 
 
 @st.composite
-def limits(draw: st.DrawFn) -> dict[str, int]:
+def like_stages(draw: st.DrawFn, most: int = 8) -> list[cpp_chunk.LatencyModel]:
+    """Stages that are equal, or take each their own multiple of one model's time."""
+    model = draw(models())
+    factors = draw(
+        st.one_of(
+            st.integers(1, 16).map(lambda num_stages: [1.0] * num_stages),
+            st.lists(st.floats(0.5, 2.0), min_size=1, max_size=most),
+        )
+    )
+    return [model.scaled(factor) for factor in factors]
+
+
+def stages(most: int = 8) -> st.SearchStrategy[list[cpp_chunk.LatencyModel]]:
+    """The same, or each with a model of its own."""
+    return st.one_of(like_stages(most), st.lists(models(), min_size=1, max_size=most))
+
+
+@st.composite
+def limits(draw: st.DrawFn) -> Limits:
     alignment = 2 ** draw(st.integers(0, 9))
     max_chunk_tokens = draw(st.integers(alignment, 32768))
     return {
@@ -40,14 +71,47 @@ def limits(draw: st.DrawFn) -> dict[str, int]:
     }
 
 
-def fixed_makespan_ms(
-    model: cpp_chunk.LatencyModel, num_tokens: int, chunk_tokens: int, num_stages: int
+@st.composite
+def all_limits(draw: st.DrawFn) -> Limits:
+    """With preferred multiples and a bound on a step as well."""
+    limit = draw(limits())
+    if draw(st.booleans()):
+        multiples = st.sampled_from([8, 16, 48, 64, 96, 128, 256, 1000, 4096])
+        limit["preferred_multiples"] = draw(st.lists(multiples, max_size=3))
+    if draw(st.booleans()):
+        limit["max_step_ms"] = draw(st.floats(-1, 4).map(lambda exponent: 10.0**exponent))
+    return limit
+
+
+def histories(chunks: Sequence[int], num_computed_tokens: int) -> list[int]:
+    return [*itertools.accumulate(chunks[:-1], initial=num_computed_tokens)]
+
+
+def fixed_chunks(num_tokens: int, chunk_tokens: int) -> list[int]:
+    return [min(chunk_tokens, num_tokens - done) for done in range(0, num_tokens, chunk_tokens)]
+
+
+def flow_shop_ms(
+    pipeline: Sequence[cpp_chunk.LatencyModel], chunks: Sequence[int], num_computed_tokens: int = 0
 ) -> float:
-    times = [
-        model.step_ms([(min(chunk_tokens, num_tokens - done), done)])
-        for done in range(0, num_tokens, chunk_tokens)
-    ]
-    return sum(times) + (num_stages - 1) * max(times)
+    """When the last chunk leaves the last stage.
+
+    A stage takes one step at a time, in order; as many steps are inside as there are stages.
+    """
+    free_ms = [0.0] * len(pipeline)
+    left_ms: list[float] = []
+    for chunk, history in zip(chunks, histories(chunks, num_computed_tokens), strict=True):
+        at_ms = left_ms[-len(pipeline)] if len(left_ms) >= len(pipeline) else 0.0
+        for stage, model in enumerate(pipeline):
+            at_ms = max(at_ms, free_ms[stage]) + chunk_ms(model, chunk, history) + model.constant
+            free_ms[stage] = at_ms
+        left_ms.append(at_ms)
+    return left_ms[-1]
+
+
+def slowest(pipeline: Sequence[cpp_chunk.LatencyModel]) -> cpp_chunk.LatencyModel:
+    """Of stages that are multiples of one model."""
+    return max(pipeline, key=lambda model: model.step_ms([(1000, 1000)]))
 
 
 def chunk_ms(model: cpp_chunk.LatencyModel, num_tokens: float, num_computed_tokens: int) -> float:
@@ -60,18 +124,16 @@ def chunk_ms(model: cpp_chunk.LatencyModel, num_tokens: float, num_computed_toke
     )
 
 
-@given(models(), limits(), st.integers(1, 60_000), st.integers(1, 16), st.integers(0, 50_000))
+@given(stages(), all_limits(), st.integers(1, 60_000), st.integers(0, 50_000))
 def test_plan_is_a_cut_of_the_prompt(
-    model: cpp_chunk.LatencyModel,
-    limit: dict[str, int],
+    pipeline: list[cpp_chunk.LatencyModel],
+    limit: Limits,
     num_tokens: int,
-    num_stages: int,
     num_computed_tokens: int,
 ) -> None:
     plan = cpp_chunk.plan_chunks(
-        model,
+        pipeline,
         num_computed_tokens + num_tokens,
-        num_stages=num_stages,
         num_computed_tokens=num_computed_tokens,
         **limit,
     )
@@ -81,15 +143,46 @@ def test_plan_is_a_cut_of_the_prompt(
         assert 0 < chunk <= limit["max_chunk_tokens"]
         end += chunk
         assert i == len(plan.chunks) - 1 or end % limit["alignment"] == 0
-    assert math.isfinite(plan.target_ms)
-    assert plan.target_ms >= 0.0
+    for target_ms in plan.step_targets_ms:
+        assert math.isfinite(target_ms)
+        assert 0.0 <= target_ms <= limit.get("max_step_ms", math.inf)
+    assert plan.target_ms == max(plan.step_targets_ms)
+    flow_ms = flow_shop_ms(pipeline, plan.chunks, num_computed_tokens)
+    assert plan.makespan_ms == pytest.approx(flow_ms, rel=1e-9, abs=1e-9)
 
 
-@given(models(), limits(), st.integers(1, 60_000), st.integers(1, 16))
-def test_plan_is_as_good_as_the_best_fixed_size(
-    model: cpp_chunk.LatencyModel, limit: dict[str, int], num_tokens: int, num_stages: int
+@given(like_stages(), all_limits(), st.integers(1, 60_000), st.integers(0, 50_000))
+def test_no_step_of_a_plan_is_longer_than_max_step_ms(
+    pipeline: list[cpp_chunk.LatencyModel],
+    limit: Limits,
+    num_tokens: int,
+    num_computed_tokens: int,
 ) -> None:
-    plan = cpp_chunk.plan_chunks(model, num_tokens, num_stages=num_stages, **limit)
+    """For stages that are multiples of one model: the bound is that of the stage that is priced."""
+    limit.setdefault("max_step_ms", 50.0)
+    plan = cpp_chunk.plan_chunks(
+        pipeline,
+        num_computed_tokens + num_tokens,
+        num_computed_tokens=num_computed_tokens,
+        **limit,
+    )
+    starts = histories(plan.chunks, num_computed_tokens)
+    for chunk, history in zip(plan.chunks, starts, strict=True):
+        if chunk > limit["alignment"]:
+            step_ms = slowest(pipeline).step_ms([(chunk, history)])
+            assert step_ms <= limit["max_step_ms"] * (1 + 1e-9)
+
+
+@given(stages(), limits(), st.integers(1, 60_000))
+def test_plan_is_as_good_as_the_best_fixed_size(
+    pipeline: list[cpp_chunk.LatencyModel], limit: Limits, num_tokens: int
+) -> None:
+    """Of the sizes whose last chunk is none that every plan avoids: under half of the size.
+
+    A step's size follows from its time, so tokens must cost something on every stage.
+    """
+    assume(all(model.quadratic > 0 or model.linear > 0 for model in pipeline))
+    plan = cpp_chunk.plan_chunks(pipeline, num_tokens, **limit)
     sizes = {
         size
         for power in range(16)
@@ -97,16 +190,164 @@ def test_plan_is_as_good_as_the_best_fixed_size(
         if max(1, limit["min_chunk_tokens"]) <= size <= limit["max_chunk_tokens"]
         and size % limit["alignment"] == 0
         and num_tokens / size <= 4000
+        and (num_tokens < size or num_tokens % size == 0 or 2 * (num_tokens % size) >= size)
     }
     assume(sizes)
-    best_ms = min(fixed_makespan_ms(model, num_tokens, size, num_stages) for size in sizes)
+    best_ms = min(flow_shop_ms(pipeline, fixed_chunks(num_tokens, size)) for size in sizes)
     assert plan.makespan_ms <= 1.01 * best_ms + 1e-9
+
+
+@given(stages(), limits(), st.integers(1, 60_000), st.integers(1, 32768))
+def test_a_fixed_plan_is_what_it_says(
+    pipeline: list[cpp_chunk.LatencyModel],
+    limit: Limits,
+    num_tokens: int,
+    chunk_tokens: int,
+) -> None:
+    plan = cpp_chunk.plan_fixed_chunks(pipeline, num_tokens, chunk_tokens)
+    assert plan.chunks == fixed_chunks(num_tokens, chunk_tokens)
+    flow_ms = flow_shop_ms(pipeline, plan.chunks)
+    assert plan.makespan_ms == pytest.approx(flow_ms, rel=1e-9, abs=1e-9)
+
+
+@given(like_stages(), all_limits(), st.integers(1, 60_000), st.integers(0, 50_000))
+def test_no_last_chunk_of_a_plan_is_under_half_of_the_one_before(
+    pipeline: list[cpp_chunk.LatencyModel],
+    limit: Limits,
+    num_tokens: int,
+    num_computed_tokens: int,
+) -> None:
+    """But for an alignment step; and these are all the exceptions that there are.
+
+    1. The chunk before it, at two thirds of what both hold, would fall below min_chunk_tokens.
+    2. Where history is dear beside tokens (cross > 2 * quadratic) a last chunk is judged by its
+       time instead: it takes at least half as long.
+    """
+    plan = cpp_chunk.plan_chunks(
+        pipeline,
+        num_computed_tokens + num_tokens,
+        num_computed_tokens=num_computed_tokens,
+        **limit,
+    )
+    assume(len(plan.chunks) > 1)
+    before, last = plan.chunks[-2:]
+    history = num_computed_tokens + num_tokens - before - last
+    alignment = limit["alignment"]
+    if 2 * last + alignment < before:
+        end = (history + 2 * (before + last) // 3) // alignment * alignment
+        if end - history < limit["min_chunk_tokens"] <= before:
+            return
+        model = slowest(pipeline)
+        assert model.cross > 2 * model.quadratic
+        last_ms = chunk_ms(model, last + alignment, history + before)
+        assert 2 * last_ms >= chunk_ms(model, before, history) * (1 - 1e-9)
+
+
+@given(stages(), all_limits(), st.integers(1, 60_000), st.integers(0, 400))
+def test_chunks_are_multiples_of_what_is_small_beside_them(
+    pipeline: list[cpp_chunk.LatencyModel],
+    limit: Limits,
+    num_tokens: int,
+    aligned_steps: int,
+) -> None:
+    """But the last, the one before it, which shares out the rest, and those that a floor raised."""
+    alignment = limit["alignment"]
+    num_computed_tokens = aligned_steps * alignment
+    plan = cpp_chunk.plan_chunks(
+        pipeline,
+        num_computed_tokens + num_tokens,
+        num_computed_tokens=num_computed_tokens,
+        **limit,
+    )
+    quanta = [alignment]
+    for multiple in limit.get("preferred_multiples", []):
+        quantum = math.lcm(quanta[-1], multiple)
+        if quantum <= limit["max_chunk_tokens"]:
+            quanta.append(quantum)
+    for chunk in plan.chunks[:-2]:
+        if chunk <= limit["min_chunk_tokens"] + alignment:
+            continue
+        # A sixteenth of what was to be rounded: of a chunk rounded up, a little less.
+        for quantum in itertools.takewhile(lambda q: 16.5 * q <= chunk, quanta):  # noqa: B023
+            assert chunk % quantum == 0
+
+
+@given(models(), st.integers(1, 16), limits(), st.integers(1, 60_000))
+def test_no_plan_is_better_than_the_bound(
+    model: cpp_chunk.LatencyModel, num_stages: int, limit: Limits, num_tokens: int
+) -> None:
+    """Where stages are equal and their work does not depend on the cut."""
+    model = cpp_chunk.LatencyModel(
+        quadratic=model.cross,
+        cross=model.cross,
+        linear=model.linear,
+        context=0,
+        constant=model.constant,
+    )
+    plan = cpp_chunk.plan_chunks([model] * num_stages, num_tokens, **limit)
+    bound_ms = cpp_chunk.makespan_bound_ms([model] * num_stages, [(num_tokens, 0)])
+    assert bound_ms <= plan.makespan_ms * (1 + 1e-9)
+
+
+@given(models(), st.integers(1, 8), st.data(), st.floats(1.0, 3.0), st.integers(1, 60_000))
+def test_no_plan_is_better_than_the_bound_of_one_slow_stage(
+    model: cpp_chunk.LatencyModel,
+    num_stages: int,
+    data: st.DataObject,
+    factor: float,
+    num_tokens: int,
+) -> None:
+    """Of unequal stages the bound is that of the best ramp: near the optimum, not below it."""
+    model = cpp_chunk.LatencyModel(
+        quadratic=model.cross,
+        cross=model.cross,
+        linear=model.linear,
+        context=0,
+        constant=model.constant,
+    )
+    pipeline = [model] * num_stages
+    slow = data.draw(st.integers(0, num_stages - 1))
+    pipeline[slow] = model.scaled(factor)
+    plan = cpp_chunk.plan_chunks(pipeline, num_tokens, max_chunk_tokens=32768)
+    bound_ms = cpp_chunk.makespan_bound_ms(pipeline, [(num_tokens, 0)])
+    assert bound_ms <= 1.005 * plan.makespan_ms
+
+
+@given(stages(4), all_limits(), st.integers(1, 60_000), st.lists(st.integers(1, 40), min_size=4))
+def test_a_layer_split_keeps_the_layers_and_never_predicts_worse(
+    pipeline: list[cpp_chunk.LatencyModel],
+    limit: Limits,
+    num_tokens: int,
+    counts: list[int],
+) -> None:
+    layers = counts[: len(pipeline)] + [1] * (len(pipeline) - len(counts))
+    split = cpp_chunk.best_layer_split(pipeline, num_tokens, layers, **limit)
+    assert len(split.layers) == len(layers)
+    assert sum(split.layers) == sum(layers)
+    assert min(split.layers) >= 1
+    assert split.makespan_ms <= split.makespan_before_ms
+    if split.makespan_ms == split.makespan_before_ms:
+        assert split.layers == layers
+    after = [
+        model.scaled(now / before)
+        for model, now, before in zip(pipeline, split.layers, layers, strict=True)
+    ]
+    plan = cpp_chunk.plan_chunks(after, num_tokens, **limit)
+    assert split.makespan_ms == pytest.approx(plan.makespan_ms, rel=1e-9, abs=1e-9)
+
+
+@given(st.integers(1, 1024), st.integers(0, 10**6))
+def test_the_default_layer_split_is_even(num_stages: int, more: int) -> None:
+    split = cpp_chunk.default_layer_split(num_stages + more, num_stages)
+    assert sum(split) == num_stages + more
+    assert max(split) - min(split) <= 1
+    assert split[-1] == min(split)
 
 
 @given(models(), limits(), st.integers(1, FAR), st.integers(0, FAR), st.floats(0.0, 1e5))
 def test_chunk_costs_at_most_its_budget_and_an_alignment_step(
     model: cpp_chunk.LatencyModel,
-    limit: dict[str, int],
+    limit: Limits,
     remaining_tokens: int,
     num_computed_tokens: int,
     target_ms: float,
@@ -129,7 +370,7 @@ def test_chunk_costs_at_most_its_budget_and_an_alignment_step(
 )
 def test_part_filled_step_is_not_overshot(  # noqa: PLR0917
     model: cpp_chunk.LatencyModel,
-    limit: dict[str, int],
+    limit: Limits,
     remaining_tokens: int,
     num_computed_tokens: int,
     target_ms: float,
@@ -152,7 +393,7 @@ def test_part_filled_step_is_not_overshot(  # noqa: PLR0917
 @given(models(), limits(), st.integers(1, FAR), st.integers(0, FAR), st.integers(1, 64))
 def test_decodes_never_starve_a_prefill(
     model: cpp_chunk.LatencyModel,
-    limit: dict[str, int],
+    limit: Limits,
     remaining_tokens: int,
     num_computed_tokens: int,
     num_decodes: int,
@@ -166,27 +407,27 @@ def test_decodes_never_starve_a_prefill(
 
 @given(
     models(),
-    st.integers(1, FAR),
+    all_limits(),
     st.integers(0, FAR),
     st.integers(0, FAR),
     st.floats(0.0, 1e5),
 )
 def test_longer_history_never_gives_a_larger_chunk(
     model: cpp_chunk.LatencyModel,
-    num_tokens: int,
+    limit: Limits,
     first_history: int,
     second_history: int,
     target_ms: float,
 ) -> None:
-    """Shown in a step that nothing is shared out in: the rest of the prompt is no limit there.
+    """Shown where nothing is shared out: what remains is far more than any step takes.
 
-    A part-filled step with all of its target still free of context is what isolates the solver:
-    remaining_tokens far beyond any step, so the share of a step is its whole budget.
+    Histories end on the alignment here: chunks after others reach for the next end.
     """
-    solver = cpp_chunk.ChunkSolver(
-        model, max_chunk_tokens=num_tokens, min_chunk_tokens=0, alignment=1
+    alignment = limit["alignment"]
+    shorter, longer = (
+        history // alignment * alignment for history in sorted((first_history, second_history))
     )
-    shorter, longer = sorted((first_history, second_history))
+    solver = cpp_chunk.ChunkSolver(model, **limit)
     solver.begin_step(target_ms)
     before = solver.chunk_tokens(10**11, shorter, FAR)
     after = solver.chunk_tokens(10**11, longer, FAR)
@@ -258,6 +499,67 @@ def test_any_input_gives_an_answer_or_a_typed_error(
         return
     assert (chunk > 0) == (remaining_tokens > 0 and max_tokens > 0)
     assert chunk <= min(remaining_tokens, max_tokens, cap)
+
+
+@given(
+    st.lists(models(), max_size=3),
+    st.tuples(*[ANY_INT] * 6),
+    st.lists(ANY_INT, max_size=3),
+    ANY_FLOAT,
+    st.lists(st.tuples(ANY_INT, ANY_INT), max_size=3),
+)
+@example([], (1, 1, 1, 1, 1, 0), [], 1.0, [])
+@example([KIMI] * 3, (32768, 256, 128, 0, FAR, 0), [], math.inf, [(FAR, 0)])
+@example([KIMI, KIMI.scaled(1.2)], (1, 1, 1, 0, FAR, 0), [], math.inf, [(FAR, 0)])
+def test_any_input_gives_a_plan_or_a_typed_error(
+    pipeline: list[cpp_chunk.LatencyModel],
+    counts: tuple[int, ...],
+    preferred_multiples: list[int],
+    max_step_ms: float,
+    prompts: list[tuple[int, int]],
+) -> None:
+    cap, floor, alignment, num_computed_tokens, num_tokens, chunk_tokens = counts
+    limit: Limits = {
+        "max_chunk_tokens": cap,
+        "min_chunk_tokens": floor,
+        "alignment": alignment,
+        "preferred_multiples": preferred_multiples,
+        "max_step_ms": max_step_ms,
+    }
+    with contextlib.suppress(cpp_chunk.InvalidArgument):
+        plan = cpp_chunk.plan_chunks(
+            pipeline, num_tokens, num_computed_tokens=num_computed_tokens, **limit
+        )
+        assert sum(plan.chunks) == num_tokens - num_computed_tokens
+    with contextlib.suppress(cpp_chunk.InvalidArgument):
+        plan = cpp_chunk.plan_fixed_chunks(
+            pipeline, num_tokens, chunk_tokens, num_computed_tokens=num_computed_tokens
+        )
+        assert sum(plan.chunks) == num_tokens - num_computed_tokens
+    with contextlib.suppress(cpp_chunk.InvalidArgument):
+        assert cpp_chunk.best_target_ms(pipeline, prompts, **limit) >= 0
+    with contextlib.suppress(cpp_chunk.InvalidArgument):
+        assert cpp_chunk.makespan_bound_ms(pipeline, prompts) >= 0
+    with contextlib.suppress(cpp_chunk.InvalidArgument):
+        assert sum(cpp_chunk.default_layer_split(cap, floor)) == cap
+    with contextlib.suppress(cpp_chunk.InvalidArgument):
+        layers = [alignment, floor, cap][: len(pipeline)]
+        split = cpp_chunk.best_layer_split(pipeline, num_tokens, layers, **limit)
+        assert sum(split.layers) == sum(layers)
+    with contextlib.suppress(cpp_chunk.InvalidArgument):
+        planner = cpp_chunk.ChunkPlanner(pipeline, **limit)
+        with contextlib.suppress(cpp_chunk.InvalidArgument):
+            planner.set_backlog(prompts, abs(chunk_tokens) % 4)
+        for remaining_tokens, history in prompts:
+            planner.begin_step()
+            with contextlib.suppress(cpp_chunk.InvalidArgument):
+                planner.add_decodes(chunk_tokens, history)
+            with contextlib.suppress(cpp_chunk.InvalidArgument):
+                chunk = planner.chunk_tokens(remaining_tokens, history, FAR)
+                assert chunk > 0 or remaining_tokens == 0
+                assert chunk <= min(remaining_tokens, cap, FAR)
+                planner.add_chunk(chunk, history)
+        assert planner.target_ms >= 0
 
 
 @given(

@@ -92,7 +92,7 @@ def test_flow_shop_agrees_with_the_published_figures(
 
 
 def test_plan_beats_the_published_dynamic_figure(kimi: cpp_chunk.LatencyModel) -> None:
-    plan = cpp_chunk.plan_chunks(kimi, 131072, num_stages=4, **LIMITS)
+    plan = cpp_chunk.plan_chunks([kimi] * 4, 131072, **LIMITS)
     assert isinstance(plan.chunks, list)
     assert sum(plan.chunks) == 131072
     assert plan.makespan_ms < 9774
@@ -100,13 +100,13 @@ def test_plan_beats_the_published_dynamic_figure(kimi: cpp_chunk.LatencyModel) -
 
 
 def test_plan_leaves_out_a_computed_prefix(kimi: cpp_chunk.LatencyModel) -> None:
-    plan = cpp_chunk.plan_chunks(kimi, 131072, num_stages=4, num_computed_tokens=131000, **LIMITS)
+    plan = cpp_chunk.plan_chunks([kimi] * 4, 131072, num_computed_tokens=131000, **LIMITS)
     assert plan.chunks == [72]
 
 
 def test_serving_at_the_best_target_makes_the_plan(kimi: cpp_chunk.LatencyModel) -> None:
-    target_ms = cpp_chunk.best_target_ms(kimi, [(131072, 0)], num_stages=4, **LIMITS)
-    plan = cpp_chunk.plan_chunks(kimi, 131072, num_stages=4, **LIMITS)
+    target_ms = cpp_chunk.best_target_ms([kimi] * 4, [(131072, 0)], **LIMITS)
+    plan = cpp_chunk.plan_chunks([kimi] * 4, 131072, **LIMITS)
     assert target_ms == plan.target_ms
     solver = cpp_chunk.ChunkSolver(kimi, **LIMITS)
     chunks: list[int] = []
@@ -125,13 +125,130 @@ def test_base_target_is_the_published_rule(kimi: cpp_chunk.LatencyModel) -> None
 
 def test_targets_refuse_bad_arguments(kimi: cpp_chunk.LatencyModel) -> None:
     with pytest.raises(cpp_chunk.InvalidArgument, match="backlog"):
-        cpp_chunk.best_target_ms(kimi, [], num_stages=4, **LIMITS)
-    with pytest.raises(cpp_chunk.InvalidArgument, match="num_stages"):
-        cpp_chunk.best_target_ms(kimi, [(1, 0)], num_stages=0, **LIMITS)
+        cpp_chunk.best_target_ms([kimi] * 4, [], **LIMITS)
+    with pytest.raises(cpp_chunk.InvalidArgument, match="stages, got 0"):
+        cpp_chunk.best_target_ms([], [(1, 0)], **LIMITS)
+    with pytest.raises(cpp_chunk.InvalidArgument, match="stages, got 1025"):
+        cpp_chunk.best_target_ms([kimi] * 1025, [(1, 0)], **LIMITS)
     with pytest.raises(cpp_chunk.InvalidArgument, match="alignment"):
-        cpp_chunk.plan_chunks(
-            kimi, 10, num_stages=4, max_chunk_tokens=8, min_chunk_tokens=1, alignment=16
-        )
+        cpp_chunk.plan_chunks([kimi] * 4, 10, max_chunk_tokens=8, min_chunk_tokens=1, alignment=16)
+    with pytest.raises(cpp_chunk.InvalidArgument, match="max_step_ms"):
+        cpp_chunk.plan_chunks([kimi] * 4, 10, max_chunk_tokens=8, max_step_ms=0.0)
+    with pytest.raises(cpp_chunk.InvalidArgument, match="preferred_multiples"):
+        cpp_chunk.plan_chunks([kimi] * 4, 10, max_chunk_tokens=8, preferred_multiples=[0])
+    with pytest.raises(cpp_chunk.InvalidArgument, match="backlog"):
+        cpp_chunk.makespan_bound_ms([kimi] * 4, [])
+
+
+def test_limits_have_defaults(kimi: cpp_chunk.LatencyModel) -> None:
+    plan = cpp_chunk.plan_chunks([kimi] * 4, 131072, max_chunk_tokens=32768)
+    assert sum(plan.chunks) == 131072
+
+
+def test_plan_says_what_it_aims_at(kimi: cpp_chunk.LatencyModel) -> None:
+    equal = cpp_chunk.plan_chunks([kimi] * 4, 131072, **LIMITS)
+    assert equal.step_targets_ms == [equal.target_ms]
+    ramped = cpp_chunk.plan_chunks([kimi] * 3 + [kimi.scaled(1.2)], 131072, **LIMITS)
+    assert len(ramped.step_targets_ms) > 1
+    assert ramped.target_ms == max(ramped.step_targets_ms)
+    assert "makespan_ms=" in repr(ramped)
+
+
+def test_plan_of_a_fixed_size(kimi: cpp_chunk.LatencyModel) -> None:
+    for chunk_tokens, published_ms in [(32768, 14896), (8192, 10121), (2048, 12286)]:
+        plan = cpp_chunk.plan_fixed_chunks([kimi] * 4, 131072, chunk_tokens)
+        assert plan.chunks == [chunk_tokens] * (131072 // chunk_tokens)
+        assert plan.makespan_ms == pytest.approx(published_ms, rel=0.01)
+
+
+# Optima of the linear programme over the times of 14 and 22 steps (HiGHS), and how they were
+# posed: tests/cpp/ramp_test.cpp. The context is in the constant, for work that no cut changes.
+@pytest.mark.parametrize(
+    ("num_stages", "factor", "optimum_ms"), [(4, 1.2, 9993.187), (8, 1.15, 11373.577)]
+)
+def test_ramped_plan_is_the_linear_programmes_optimum(
+    num_stages: int, factor: float, optimum_ms: float
+) -> None:
+    stage = cpp_chunk.LatencyModel(
+        quadratic=6.5e-7,
+        cross=6.5e-7,
+        linear=6.03e-3,
+        context=0,
+        constant=26.1 + 17.5 + 5.39e-4 * 65536,
+    )
+    stages = [stage] * (num_stages - 1) + [stage.scaled(factor)]
+    plan = cpp_chunk.plan_chunks(stages, 131072, max_chunk_tokens=32768, alignment=16)
+    # Any number of steps may be taken here: a few per mille below the optimum of that one.
+    assert 0.995 * optimum_ms < plan.makespan_ms < 1.005 * optimum_ms
+
+
+def test_models_are_scaled_and_given_overhead(kimi: cpp_chunk.LatencyModel) -> None:
+    step = [(4096, 1000)]
+    assert kimi.scaled(1.5).step_ms(step) == pytest.approx(1.5 * kimi.step_ms(step))
+    assert kimi.with_overhead(17.5).step_ms(step) == pytest.approx(kimi.step_ms(step) + 17.5)
+    for value in (-1.0, math.nan, math.inf):
+        with pytest.raises(cpp_chunk.InvalidArgument, match="factor"):
+            kimi.scaled(value)
+        with pytest.raises(cpp_chunk.InvalidArgument, match="overhead_ms"):
+            kimi.with_overhead(value)
+
+
+def test_makespan_bound_is_the_closed_form() -> None:
+    model = cpp_chunk.LatencyModel(quadratic=0, cross=0, linear=0.01, context=0, constant=10)
+    # W = 1000 ms, c = 10 ms, S = 5
+    bound_ms = cpp_chunk.makespan_bound_ms([model] * 5, [(50_000, 0), (50_000, 7)])
+    assert bound_ms == pytest.approx((math.sqrt(1000) + math.sqrt(40)) ** 2, rel=1e-5)
+
+
+def test_layers_are_split_as_vllm_does() -> None:
+    assert cpp_chunk.default_layer_split(61, 4) == [15, 15, 16, 15]
+    assert cpp_chunk.default_layer_split(63, 4) == [16, 16, 16, 15]
+    with pytest.raises(cpp_chunk.InvalidArgument, match="num_layers"):
+        cpp_chunk.default_layer_split(3, 4)
+
+
+def test_layers_are_evened_out(kimi: cpp_chunk.LatencyModel) -> None:
+    stages = [kimi, kimi.scaled(3.0)]
+    split = cpp_chunk.best_layer_split(stages, 65536, [4, 4], **LIMITS)
+    assert split.layers == [6, 2]
+    assert split.makespan_ms < split.makespan_before_ms
+    assert split.makespan_before_ms == cpp_chunk.plan_chunks(stages, 65536, **LIMITS).makespan_ms
+    with pytest.raises(cpp_chunk.InvalidArgument, match="layers"):
+        cpp_chunk.best_layer_split(stages, 65536, [4], **LIMITS)
+
+
+def test_planner_serves_its_plan(kimi: cpp_chunk.LatencyModel) -> None:
+    stages = [kimi] * 3 + [kimi.scaled(1.2)]
+    planner = cpp_chunk.ChunkPlanner(stages, **LIMITS)
+    planner.set_backlog([(131072, 0)], num_under_way=0)
+    chunks: list[int] = []
+    while sum(chunks) < 131072:
+        planner.begin_step()
+        chunk = planner.chunk_tokens(131072 - sum(chunks), sum(chunks), 32768)
+        planner.add_chunk(chunk, sum(chunks))
+        chunks.append(chunk)
+        assert planner.step_ms == pytest.approx(stages[-1].step_ms([(chunk, sum(chunks) - chunk)]))
+    assert chunks == cpp_chunk.plan_chunks(stages, 131072, **LIMITS).chunks
+
+
+def test_planner_with_a_given_target(kimi: cpp_chunk.LatencyModel) -> None:
+    planner = cpp_chunk.ChunkPlanner([kimi] * 2, **LIMITS, target_ms=200.0, max_step_ms=500.0)
+    planner.set_backlog([(131072, 0)] * 20, 0)
+    assert planner.target_ms == 200.0
+    planner.set_stages([kimi.scaled(2.0)] * 2, target_ms=300.0)
+    assert planner.target_ms == 300.0
+    with pytest.raises(cpp_chunk.InvalidArgument, match="stages"):
+        planner.set_stages([kimi])
+    with pytest.raises(cpp_chunk.InvalidArgument, match="target_ms"):
+        planner.set_stages([kimi] * 2, target_ms=-1.0)
+
+
+def test_chunks_are_multiples_of_what_kernels_like(kimi: cpp_chunk.LatencyModel) -> None:
+    plan = cpp_chunk.plan_chunks(
+        [kimi] * 4, 131072, max_chunk_tokens=32768, alignment=16, preferred_multiples=[64, 256]
+    )
+    assert all(chunk % 256 == 0 for chunk in plan.chunks[:-1] if chunk > 16 * 256)
+    assert sum(plan.chunks) == 131072
 
 
 def test_solver_takes_its_arguments_by_name_too(kimi: cpp_chunk.LatencyModel) -> None:
@@ -150,12 +267,24 @@ def test_solver_needs_a_step(kimi: cpp_chunk.LatencyModel) -> None:
         solver.chunk_tokens(1, 0, 1)
 
 
-def test_solver_step_can_be_aimed_anew(kimi: cpp_chunk.LatencyModel) -> None:
-    solver = cpp_chunk.ChunkSolver(kimi, **LIMITS)
-    solver.begin_step(100.0)
-    before = solver.chunk_tokens(10**6, 0, 32768)
-    solver.set_target(200.0)
-    assert solver.chunk_tokens(10**6, 0, 32768) > before
+def test_planner_aims_the_step_under_way_anew(kimi: cpp_chunk.LatencyModel) -> None:
+    planner = cpp_chunk.ChunkPlanner([kimi] * 4, **LIMITS)
+    planner.begin_step()
+    planner.set_backlog([(131072, 0)], num_under_way=0)
+    before = planner.chunk_tokens(131072, 0, 32768)
+    planner.set_backlog([(131072, 0)] * 50, num_under_way=0)
+    assert planner.chunk_tokens(131072, 0, 32768) > before
+
+
+def test_planner_takes_decodes_in_one_call(kimi: cpp_chunk.LatencyModel) -> None:
+    one_by_one, at_once = (cpp_chunk.ChunkPlanner([kimi] * 4, **LIMITS) for _ in range(2))
+    one_by_one.begin_step()
+    at_once.begin_step()
+    for history in (10, 200, 3000):
+        one_by_one.add_chunk(1, history)
+    at_once.add_decodes(3, 3210)
+    assert at_once.step_ms == pytest.approx(one_by_one.step_ms)
+    assert at_once.chunk_tokens(9999, 0, 32768) == one_by_one.chunk_tokens(9999, 0, 32768)
 
 
 def test_fit_reports_what_it_found(kimi: cpp_chunk.LatencyModel) -> None:
