@@ -79,7 +79,7 @@ demo: $(STAMPS)/package ## real vLLM on two processes: fixed against dynamic chu
 bench: $(STAMPS)/package ## the figures that the project promises, to build/bench/result.json
 	@$(PY) -m benchmarks.bench $(BENCH_ARGS)
 
-figures: $(STAMPS)/package ## the planner's figures alone, from simulations: no engine, about a minute
+figures: $(STAMPS)/package ## the planner's figures alone, from simulations: without an engine
 	@$(PY) -m benchmarks.planning_figures $(FIGURES_ARGS)
 
 performance-page: $(STAMPS)/package ## docs/performance.md from the last make bench
