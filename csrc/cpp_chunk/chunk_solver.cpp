@@ -300,18 +300,25 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
     chunk = aligned_chunk(to_tokens(wanted_tokens + reach, cap), num_computed_tokens, quantum,
                           floor_tokens, cap);
   }
-  if (leaves_tail(chunk, remaining_tokens, num_computed_tokens)) {
-    if (remaining_tokens <= cap && remaining <= admitted_tokens) {
-      return remaining_tokens;
-    }
-    const std::int64_t shorter = aligned_down(to_tokens(kTailShare * remaining, cap),
-                                              num_computed_tokens, limits_.alignment);
-    // A floor that the cap forbids anyway is no reason for a tiny last chunk.
-    if (shorter > 0 && (shorter >= floor_tokens || cap < limits_.min_chunk_tokens)) {
-      return std::min(chunk, shorter);
-    }
+  if (!leaves_tail(chunk, remaining_tokens, num_computed_tokens)) {
+    return chunk;
   }
-  return chunk;
+  if (remaining_tokens <= cap && remaining <= admitted_tokens) {
+    return remaining_tokens;
+  }
+  return shortened(chunk, remaining_tokens, num_computed_tokens, floor_tokens, cap);
+}
+
+// The chunk that leaves a last one of half of itself, where the floor allows that.
+std::int64_t ChunkSolver::shortened(std::int64_t chunk, std::int64_t remaining_tokens,
+                                    std::int64_t num_computed_tokens, std::int64_t floor_tokens,
+                                    std::int64_t cap) const {
+  const std::int64_t shorter =
+      aligned_down(to_tokens(kTailShare * static_cast<double>(remaining_tokens), cap),
+                   num_computed_tokens, limits_.alignment);
+  // A floor that the cap forbids anyway is no reason for a tiny last chunk.
+  const bool is_allowed = shorter >= floor_tokens || cap < limits_.min_chunk_tokens;
+  return shorter > 0 && is_allowed ? std::min(chunk, shorter) : chunk;
 }
 
 // Whether what is left of a step that moves a prompt on is worth less than half an alignment step,
