@@ -106,12 +106,11 @@ test-python: $(STAMPS)/package ## pytest, with real vLLM
 	$(call say,pytest)
 	@$(PY) -m pytest $(PYTEST_ARGS)
 
-# Warnings are the other builds' affair. FUZZ_CXX is looked up after the set-up, which may install it.
+# FUZZ_CXX is looked up after the set-up, which may install it.
 fuzz: $(STAMPS)/requirements $(STAMPS)/fuzz-tools ## libFuzzer on the native entry points for FUZZ_SECONDS (60) in all
 	$(call say,Building the fuzzers with $(FUZZ_CXX))
 	@cmake -S . -B build/fuzz -G Ninja --log-level=NOTICE -DCPP_CHUNK_BUILD_FUZZERS=ON \
-		-DCPP_CHUNK_WARNINGS_AS_ERRORS=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-		-DCMAKE_CXX_COMPILER="$(FUZZ_CXX)" -DPython_EXECUTABLE=$(PY)
+		-DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER="$(FUZZ_CXX)" -DPython_EXECUTABLE=$(PY)
 	@cmake --build build/fuzz
 	$(call say,Fuzzing for $(FUZZ_SECONDS) s)
 	@bash tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)

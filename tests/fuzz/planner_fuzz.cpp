@@ -32,14 +32,12 @@ void run(Input& input) {
   } catch (const InvalidArgument&) {
     return;
   }
-  bool has_begun = false;
   bool has_prefill = false;
   for (int call = 0; call < 32 && !input.is_used_up(); ++call) {
     try {
-      switch (input.choice(6)) {
+      switch (input.choice(8)) {
         case 0:
           planner->begin_step();
-          has_begun = true;
           has_prefill = false;
           break;
         case 1:
@@ -55,6 +53,9 @@ void run(Input& input) {
           break;
         }
         case 4:
+          planner->step_left();
+          break;
+        case 5:
           planner->add_decodes(input.tokens(), input.tokens());
           break;
         default: {

@@ -14,7 +14,6 @@ namespace cpp_chunk::fuzz {
 namespace {
 
 struct Step {
-  bool has_begun = false;
   bool has_prefill = false;
 };
 
@@ -62,11 +61,10 @@ void run(Input& input) {
         case 0:
           solver->begin_step(input.number(-2.0, 5.0),
                              input.flag() ? Rest::shared_out : Rest::as_it_falls);
-          step = {.has_begun = true};
+          step = {};
           break;
         case 1:
           solver->set_target(input.number(-2.0, 5.0));
-          step.has_begun = true;
           break;
         case 2:
           solver->set_model(input.model());
