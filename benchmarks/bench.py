@@ -7,7 +7,6 @@ machine does meanwhile then falls on all of them alike. Those that wait are stop
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -17,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks import figures, model_error
 from benchmarks.engine_process import EngineProcess, EngineRunError
 from benchmarks.figures import UNTUNED_TOKENS, Figure
+from benchmarks.figures_table import figures_table, write_rows
 from benchmarks.pipeline_view import steps_of_round
+from benchmarks.planning_figures import planning_figures
 from benchmarks.schedule_overhead import measure_in_subprocess
 from benchmarks.solve_time import binding_solve_us, native_solve_us
 from benchmarks.tiny_model import write_random_weights, write_tiny_model
@@ -93,7 +93,7 @@ def main() -> int:
     output: Path = arguments.output
     model = write_tiny_model(output / "model")
     write_random_weights(model)
-    rows = small_figures(console, model, output)
+    rows = [*small_figures(console, model, output), *planning_figures(console, output)]
     started_s = time.monotonic()
     records: dict[EngineKey, EngineRecord] = {}
     try:
@@ -104,7 +104,7 @@ def main() -> int:
         return 1
     rows = [*engine_figures(records), *rows]
     write_rows(output / "result.json", rows)
-    console.print(table(rows))
+    console.print(figures_table(rows))
     console.print(f"{output}/result.json, engines {time.monotonic() - started_s:.0f} s")
     return 0 if all(row.holds for row in rows) else 1
 
@@ -311,27 +311,6 @@ def small_figures(console: Console, model: Path, output: Path) -> list[Figure]:
             COMMAND,
         ),
     ]
-
-
-def write_rows(path: Path, rows: Sequence[Figure]) -> None:
-    """Write all rows as JSON."""
-    path.write_text(json.dumps([row.to_json() for row in rows], indent=1) + "\n", encoding="utf-8")
-
-
-def table(rows: Sequence[Figure]) -> Table:
-    """All rows for the terminal."""
-    result = Table(title="Figures")
-    for heading in ("figure", "value", "must be", "holds"):
-        result.add_column(heading)
-    for row in rows:
-        sign = "≥" if row.is_lower_bound else "≤"
-        result.add_row(
-            row.figure,
-            f"{row.value:.3g}",
-            f"{sign} {row.limit:g}",
-            "yes" if row.holds else "[bold red]no[/]",
-        )
-    return result
 
 
 if __name__ == "__main__":

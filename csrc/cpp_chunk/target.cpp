@@ -84,7 +84,7 @@ class Trials {
   void run_row(const std::vector<double>& step_ms, std::span<const double> ratios, double gain) {
     // Equal times may have used up all steps: a row is still tried, at least as it was made.
     steps_left_ = std::max(steps_left_, static_cast<std::int64_t>(step_ms.size()) + 1);
-    const std::optional<StepTargets> before = best_;
+    const StepTargets before = best_;
     const double before_ms = best_makespan_ms_;
     best_makespan_ms_ *= gain;
     const double limit_ms = best_makespan_ms_;
@@ -101,7 +101,9 @@ class Trials {
     }
   }
 
-  [[nodiscard]] const std::optional<StepTargets>& best() const { return best_; }
+  [[nodiscard]] bool has_best() const { return std::isfinite(best_makespan_ms_); }
+  // Of the best complete plan; meaningless without one.
+  [[nodiscard]] const StepTargets& best() const { return best_; }
   [[nodiscard]] double best_makespan_ms() const { return best_makespan_ms_; }
   [[nodiscard]] std::int64_t steps_left() const { return steps_left_; }
 
@@ -110,7 +112,7 @@ class Trials {
   std::span<const PromptWork> prompts_;
   FlowShop flow_shop_;
   std::int64_t steps_left_ = kTrialSteps;
-  std::optional<StepTargets> best_;
+  StepTargets best_{0.0};
   double best_makespan_ms_ = std::numeric_limits<double>::infinity();
 };
 
@@ -189,7 +191,7 @@ std::optional<double> try_equal_steps(const Stages& stages, const BacklogFlow& f
     }
   }
   const double closed_form_ms = flow.step_ms(best_steps);
-  if (!trials.best() ||
+  if (!trials.has_best() ||
       (is_untried && stages.are_equal() &&
        flow.makespan_ms(best_steps) < trials.best_makespan_ms() &&
        closed_form_ms > model.coefficients().constant +
@@ -199,7 +201,7 @@ std::optional<double> try_equal_steps(const Stages& stages, const BacklogFlow& f
     return std::isfinite(closed_form_ms) ? std::min(closed_form_ms, cap_ms) : cap_ms;
   }
   trials.run_between(closed_form_ms, cap_ms);
-  const double center_ms = trials.best()->longest_ms();
+  const double center_ms = trials.best().longest_ms();
   for (const double ratio : kTargetRatios) {
     trials.run(ratio * center_ms);
   }
@@ -253,7 +255,7 @@ StepTargets best_step_targets(const Stages& stages, std::span<const PromptWork> 
   if (prompts.size() == 1) {
     try_fixed_sizes(stages, model, prompts.front(), limits, trials);
   }
-  return *trials.best();
+  return trials.best();
 }
 
 double best_target_ms(const Stages& stages, std::span<const PromptWork> prompts,

@@ -738,7 +738,7 @@ def makespan_bound_ms(
     """The shortest time, in ms, in which any steps could take a backlog through the stages.
 
     Without alignment, cap, or whole tokens. For S equal stages, work W that no cut changes and a
-    constant c this is (sqrt(W) + sqrt((S-1)*c))^2.
+    constant c this is (sqrt(W) + sqrt((S-1)*c))^2; where history costs (context > 0), an estimate of it.
     stages: one LatencyModel for each; prompts: [(remaining_tokens, num_computed_tokens), ...].
     Raises InvalidArgument for an empty backlog or bad counts.
     """

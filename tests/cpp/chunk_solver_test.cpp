@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "cpp_chunk/error.h"
@@ -120,6 +122,39 @@ TEST(ChunkSolver, AnEmptyStepAlwaysMoves) {
   EXPECT_EQ(solver.chunk_tokens(1, 0, kFar), 1);
   EXPECT_EQ(solver.chunk_tokens(0, 0, kFar), 0);
   EXPECT_EQ(solver.chunk_tokens(kFar, 0, 0), 0);
+}
+
+// For most of the prompts that have begun a scheduler gets a quick 0: it must be the right answer.
+TEST(ChunkSolver, ABegunStepTakesNothingBelowAnAlignmentStep) {
+  const LatencyModel model({.quadratic = 6.5e-7,
+                            .cross = 6.5e-7,
+                            .linear = 6.03e-3,
+                            .context = 5.39e-4,
+                            .constant = 43.6});
+  constexpr std::int64_t kAlignment = 128;
+  const Chunk first{.num_tokens = 1024, .num_computed_tokens = 0};
+  ChunkSolver solver(model, limits(8192, 256, kAlignment));
+  for (const std::int64_t history : {std::int64_t{0}, 8 * kAlignment, 4000 * kAlignment}) {
+    for (const double share : {-1.0, 0.0, 0.3, 0.49, 0.51, 0.99, 1.01, 1.49, 2.01}) {
+      // Room for this share of an alignment step of the next prompt.
+      const double room_tokens = share * static_cast<double>(kAlignment);
+      const auto depth = static_cast<double>(history);
+      const double room_ms = 0.5 * 6.5e-7 * room_tokens * room_tokens +
+                             (6.5e-7 * depth + 6.03e-3) * room_tokens + 5.39e-4 * depth;
+      solver.begin_step(model.step_ms(std::span(&first, 1)) + room_ms);
+      solver.add_chunk(first);
+      // The rest is long: its share of a step is what fills it, not what remains.
+      const std::int64_t chunk = solver.chunk_tokens(1'000'000, history, 8192);
+      EXPECT_EQ(chunk % kAlignment, 0);
+      const auto whole_steps = static_cast<std::int64_t>(std::max(0.0, share));
+      EXPECT_GE(chunk / kAlignment, whole_steps) << history << " " << share;
+      EXPECT_LE(chunk / kAlignment, share > 0.5 ? whole_steps + 1 : 0) << history << " " << share;
+      // What ends a prompt needs no alignment step.
+      if (share > 0.3) {
+        EXPECT_EQ(solver.chunk_tokens(16, history, 8192), 16);
+      }
+    }
+  }
 }
 
 TEST(ChunkSolver, AFullStepTakesNothingFromAnUnalignedHistory) {

@@ -170,7 +170,7 @@ def test_trace_of_an_engine_is_a_profile(tmp_path: Path) -> None:
     trace = tmp_path / "trace.jsonl"
     lines = [
         {"event": "profile_pass", "num_tokens": 8, "num_computed_tokens": 0, "stage_ms": [1, 2]},
-        {"event": "model", "source": "profile", "coefficients": coefficients, "gap_ms": 0.5},
+        {"event": "model", "source": "profile", "stages": [coefficients] * 2, "gap_ms": 0.5},
     ]
     trace.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     result = run("plan", "--profile", trace, "-S", 2, "--prompt-tokens", "8k", "--json").json

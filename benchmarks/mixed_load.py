@@ -1,0 +1,117 @@
+"""Prompts of mixed lengths in a closed loop: our policy against every fixed size."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from cpp_chunk import (
+    ChunkPlanner,
+    FixedPolicy,
+    SimulatedPipeline,
+    SimulatedRequest,
+    simulate,
+)
+
+from benchmarks.planning_row import CAP_TOKENS, FIXED_SIZES_TOKENS, planning_row
+from benchmarks.published import KIMI_STEP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cpp_chunk import ChunkPolicy, SimulationResult
+
+    from benchmarks.figures import Figure
+
+CONCURRENCIES = (1, 2, 4, 8, 16, 48)
+STAGES = (4, 8)
+MIN_THROUGHPUT_SHARE = 0.99
+MAX_TTFT_SHARE = 1.01
+ALIGNMENT = 128
+SEED = 7
+
+LENGTHS: dict[str, Callable[[random.Random], int]] = {
+    "1k to 128k, powers of two": lambda rng: rng.choice(
+        (1024, 4096, 8192, 16_384, 32_768, 65_536, 131_072)
+    ),
+    "1k to 128k, lognormal": lambda rng: max(1024, min(131_072, int(rng.lognormvariate(9.8, 1.0)))),
+}
+
+
+def mixed_load_figures() -> list[Figure]:
+    """For each kind of lengths and number of stages: throughput, and time to first token."""
+    return [
+        row
+        for lengths in LENGTHS
+        for num_stages in STAGES
+        for row in closed_loop_figures(lengths, num_stages)
+    ]
+
+
+def closed_loop_figures(lengths: str, num_stages: int) -> list[Figure]:
+    """The worst of all concurrencies, against the fixed size that is best at just that one."""
+    throughput_share = {}
+    ttft_share = {}
+    for concurrency in CONCURRENCIES:
+        fixed = [
+            closed_loop(lengths, num_stages, concurrency, tokens, FixedPolicy(tokens))
+            for tokens in FIXED_SIZES_TOKENS
+        ]
+        ours = closed_loop(lengths, num_stages, concurrency, CAP_TOKENS, planner(num_stages))
+        case = f"concurrency {concurrency}"
+        throughput_share[case] = ours.prompt_tokens_per_s / max(
+            result.prompt_tokens_per_s for result in fixed
+        )
+        ttft_share[case] = ours.ttft_ms.mean / min(result.ttft_ms.mean for result in fixed)
+    name = f"{lengths}, closed loop of 1 to 48, S = {num_stages}"
+    notes = "8 requests for each place, 48 at least, with one output token"
+    return [
+        planning_row(
+            f"tokens/s over the best fixed size's: {name}",
+            min(throughput_share.values()),
+            MIN_THROUGHPUT_SHARE,
+            is_lower_bound=True,
+            by_case=throughput_share,
+            notes=notes,
+        ),
+        planning_row(
+            f"mean TTFT over that of the fixed size best in it: {name}",
+            max(ttft_share.values()),
+            MAX_TTFT_SHARE,
+            by_case=ttft_share,
+            notes=notes,
+        ),
+    ]
+
+
+def num_requests(concurrency: int) -> int:
+    """Enough for each place to be filled some times."""
+    return max(48, 8 * concurrency)
+
+
+def planner(num_stages: int) -> ChunkPlanner:
+    """Our policy."""
+    return ChunkPlanner(
+        [KIMI_STEP] * num_stages,
+        max_chunk_tokens=CAP_TOKENS,
+        min_chunk_tokens=ALIGNMENT,
+        alignment=ALIGNMENT,
+    )
+
+
+def closed_loop(
+    lengths: str,
+    num_stages: int,
+    concurrency: int,
+    max_num_batched_tokens: int,
+    policy: ChunkPolicy,
+) -> SimulationResult:
+    """The same requests for every policy."""
+    rng = random.Random(SEED)  # noqa: S311
+    requests = [SimulatedRequest(LENGTHS[lengths](rng)) for _ in range(num_requests(concurrency))]
+    pipeline = SimulatedPipeline(
+        [KIMI_STEP] * num_stages,
+        max_num_batched_tokens=max_num_batched_tokens,
+        max_concurrency=concurrency,
+    )
+    return simulate(pipeline, requests, policy)
