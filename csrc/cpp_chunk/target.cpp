@@ -21,6 +21,8 @@ namespace {
 
 // Steps that all trial plans of one call may have together: what bounds its time.
 constexpr std::int64_t kTrialSteps = 4000;
+// A plan of this many steps is still worth a trial of its own.
+constexpr double kMostGrantedSteps = 8192.0;
 // Most steps worth considering, for each stage.
 constexpr double kMaxStepsPerStage = 200.0;
 // With few steps each whole number is a different plan; beyond, a ratio is enough.
@@ -83,7 +85,7 @@ class Trials {
   // tried a little longer and shorter than it was made for.
   void run_row(const std::vector<double>& step_ms, std::span<const double> ratios, double gain) {
     // Equal times may have used up all steps: a row is still tried, at least as it was made.
-    steps_left_ = std::max(steps_left_, static_cast<std::int64_t>(step_ms.size()) + 1);
+    grant(static_cast<std::int64_t>(step_ms.size()) + 1);
     const StepTargets before = best_;
     const double before_ms = best_makespan_ms_;
     best_makespan_ms_ *= gain;
@@ -106,6 +108,9 @@ class Trials {
   [[nodiscard]] const StepTargets& best() const { return best_; }
   [[nodiscard]] double best_makespan_ms() const { return best_makespan_ms_; }
   [[nodiscard]] std::int64_t steps_left() const { return steps_left_; }
+
+  // The next trial may have so many steps, whatever those before it have used up.
+  void grant(std::int64_t num_steps) { steps_left_ = std::max(steps_left_, num_steps); }
 
  private:
   ChunkSolver solver_;
@@ -191,6 +196,12 @@ std::optional<double> try_equal_steps(const Stages& stages, const BacklogFlow& f
     }
   }
   const double closed_form_ms = flow.step_ms(best_steps);
+  if (is_untried && best_steps <= kMostGrantedSteps) {
+    // Many steps, but not too many for one more plan: better than to believe the closed form.
+    trials.grant(static_cast<std::int64_t>(1.2 * best_steps) + 1);
+    trials.run(closed_form_ms);
+    is_untried = false;
+  }
   if (!trials.has_best() ||
       (is_untried && stages.are_equal() &&
        flow.makespan_ms(best_steps) < trials.best_makespan_ms() &&
