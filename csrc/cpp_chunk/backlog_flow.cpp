@@ -85,7 +85,8 @@ double BacklogFlow::work_ms(double num_steps) const {
     work += cost_.context * (cuts * static_cast<double>(prompt.num_computed_tokens) +
                              0.5 * num_tokens * (cuts - 1.0));
   }
-  return work;
+  // Where only history costs, an uncut prompt's terms cancel: rounding may leave less than nothing.
+  return std::max(0.0, work);
 }
 
 double BacklogFlow::step_ms(double num_steps) const {

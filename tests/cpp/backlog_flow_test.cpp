@@ -58,6 +58,13 @@ TEST(BacklogFlow, EachStepPaysForItsHistory) {
   EXPECT_DOUBLE_EQ(flow.work_ms(2.0), 13.0);
 }
 
+TEST(BacklogFlow, UncutPromptsNeverCostLessThanNothing) {
+  // 0 but for rounding, since nothing is history yet; found by fuzzing
+  const std::vector<PromptWork> prompts(256, {.num_tokens = 37437});
+  const BacklogFlow flow(Stages(LatencyModel({.cross = 0.1}), 2), prompts);
+  EXPECT_GE(flow.work_ms(1.0), 0.0);
+}
+
 TEST(BacklogFlow, PromptsShareTheStepsByTheirWork) {
   // Of four steps the prompt of 30 tokens gets three: histories of 0, 10, 20.
   const std::array prompts{PromptWork{.num_tokens = 30}, PromptWork{.num_tokens = 10},

@@ -114,6 +114,12 @@ TEST(TerapipePlan, MakespanIsThatOfItsChunks) {
   EXPECT_THAT(plan.step_targets_ms, ElementsAre(max_ms));
 }
 
+TEST(TerapipePlan, EndsWhereTimesCannotBeHalved) {
+  // The least time that a double holds; found by fuzzing
+  const Stages stages(LatencyModel({.constant = std::numeric_limits<double>::denorm_min()}), 5);
+  EXPECT_EQ(terapipe_plan(stages, 1, 64, 64).chunks, (std::vector<std::int64_t>{1}));
+}
+
 TEST(TerapipePlan, RefusesWhatItCannotPlan) {
   const Stages stages(kimi(), 2);
   EXPECT_THROW((void)terapipe_plan(stages, 0, 10, 1), InvalidArgument);

@@ -207,6 +207,9 @@ Cut best_cut(CutSearch& search, double extra_stages) {
       break;
     }
     const double middle_ms = 0.5 * (interval.low_ms + interval.high_ms);
+    if (middle_ms <= interval.low_ms || middle_ms >= interval.high_ms) {
+      continue;  // no time between the two that a double can tell apart
+    }
     Cut cut = search.cheapest(middle_ms);
     branch(middle_ms, interval.high_ms, interval.high_sum_ms);
     if (cut.chunks.empty()) {
