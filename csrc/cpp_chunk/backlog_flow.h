@@ -28,6 +28,9 @@ class BacklogFlow {
   /// \brief Each stage's step time, divided by the slowest one's.
   [[nodiscard]] const std::vector<double>& weights() const noexcept { return weights_; }
 
+  /// \brief sum(weights) - 1: steps' worth of time before the first step and after the last.
+  [[nodiscard]] double other_rounds() const noexcept { return other_rounds_; }
+
   /// \brief Variable work on the slowest stage in ms when cut into num_steps steps.
   [[nodiscard]] double work_ms(double num_steps) const;
 
@@ -48,8 +51,7 @@ class BacklogFlow {
   std::span<const PromptWork> prompts_;
   std::size_t slowest_stage_ = 0;
   std::vector<double> weights_;
-  double other_rounds_ =
-      0.0;  ///< sum(weights) - 1: steps' worth before the first and after the last
+  double other_rounds_ = 0.0;
   double uncut_ms_ = 0.0;
   double total_tokens_ = 0.0;
 };

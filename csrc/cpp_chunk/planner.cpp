@@ -17,11 +17,25 @@ namespace {
 // A backlog of this much more or less work has not changed materially: its best target moves by
 // half of that, and the makespan by far less.
 constexpr double kMaterialChange = 0.05;
-// Over how many rounds of steps through all stages the work present is averaged.
-constexpr double kPresentRounds = 2.0;
+// A backlog that grew by less has not been joined: its price has changed a little.
+constexpr double kLeastJoined = 0.001;
 // No engine has more steps in flight; a caller that never says that they have left must not fill
 // the memory.
 constexpr std::size_t kMaxInFlight = 2 * kMaxStages;
+
+// What a step costs beyond its work: the constant, and its history read once more.
+double step_overhead_ms(const Coefficients& cost, std::span<const PromptWork> prompts) {
+  double work_ms = 0.0;
+  double history_ms = 0.0;
+  for (const PromptWork& prompt : prompts) {
+    const double prompt_ms = uncut_work_ms(cost, prompt);
+    work_ms += prompt_ms;
+    history_ms += prompt_ms * cost.context *
+                  (static_cast<double>(prompt.num_computed_tokens) +
+                   0.5 * static_cast<double>(prompt.num_tokens));
+  }
+  return cost.constant + (work_ms > 0.0 ? history_ms / work_ms : 0.0);
+}
 
 }  // namespace
 
@@ -57,8 +71,26 @@ void ChunkPlanner::set_stages(const Stages& stages, std::optional<double> target
 
 // Steps are priced by the model of the stage that takes longest for these prompts.
 void ChunkPlanner::price_by_slowest(std::span<const PromptWork> prompts) {
-  slowest_stage_ = slowest_stage(stages_, prompts);
+  if (stages_.are_equal()) {
+    slowest_stage_ = 0;
+    other_rounds_ = static_cast<double>(stages_.size()) - 1.0;
+  } else {
+    const BacklogFlow flow(stages_, prompts);
+    slowest_stage_ = flow.slowest_stage();
+    other_rounds_ = flow.other_rounds();
+  }
   solver_.set_model(stages_[slowest_stage_]);
+}
+
+// What joined is what has been added to the backlog of last time, less what was scheduled since.
+void ChunkPlanner::count_joined(double work_ms, bool is_idle) {
+  const double left_ms = std::max(0.0, backlog_ms_);
+  backlog_ms_ = work_ms;
+  if (is_idle) {
+    busy_period_.begin(work_ms);
+  } else if (work_ms - left_ms > kLeastJoined * work_ms) {
+    busy_period_.join(work_ms - left_ms, left_ms + in_flight_ms());
+  }
 }
 
 void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t num_under_way) {
@@ -72,19 +104,25 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
   }
   const bool is_idle = num_under_way == 0 && in_flight_ms() <= 0.0;
   const bool may_fall = committed_ms_ <= 0.0;
-  if (is_idle) {
-    busy_ms_ = 0.0;
-    mean_present_ms_ = 0.0;
-  } else if (!may_fall && std::abs(work_ms - considered_ms_) <= kMaterialChange * considered_ms_) {
+  count_joined(work_ms, is_idle);
+  if (!is_idle && !may_fall &&
+      std::abs(work_ms - considered_ms_) <= kMaterialChange * considered_ms_) {
     return;
   }
   considered_ms_ = work_ms;
-  StepTargets targets = best_step_targets(
-      stages_.with_overhead(is_in_step_ ? decodes_ : decodes_before_), prompts, settings_.limits);
+  const Stages busy_stages = stages_.with_overhead(is_in_step_ ? decodes_ : decodes_before_);
+  StepTargets targets = best_step_targets(busy_stages, prompts, settings_.limits);
   if (!is_idle) {
-    const double busy_ms = busy_target_ms(targets.longest_ms(), work_ms);
+    // Beyond this, steps at the cap would be shorter than those after long histories.
+    const double cap_ms =
+        std::min(base_target_ms(stages_[slowest_stage_], settings_.limits.max_chunk_tokens),
+                 settings_.limits.max_step_ms);
+    const double busy_ms = std::min(
+        cap_ms,
+        busy_period_.best_step_ms(
+            step_overhead_ms(busy_stages[slowest_stage_].coefficients(), prompts), other_rounds_));
     if (busy_ms > targets.longest_ms()) {
-      targets = StepTargets(std::min(busy_ms, settings_.limits.max_step_ms));
+      targets = StepTargets(busy_ms);
     }
   }
   if (is_idle || may_fall) {
@@ -101,25 +139,6 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
       std::ranges::find_if(row, [this](double step_ms) { return step_ms >= target_ms(); });
   price_by_slowest(prompts);
   aim(targets, static_cast<std::size_t>(std::distance(row.begin(), from)), work_ms);
-}
-
-// The best step time grows with the root of the work that shares one fill and drain. But steps
-// longer than the work present over the stages would leave stages empty.
-double ChunkPlanner::busy_target_ms(double target_ms, double backlog_ms) {
-  const double constant_ms = stages_[slowest_stage_].coefficients().constant;
-  const double growth = std::sqrt(1.0 + busy_ms_ / std::max(backlog_ms, 1e-9));
-  const double present_ms = backlog_ms + in_flight_ms();
-  // What is present swings from step to step with the prompts that come and go.
-  const auto num_stages = static_cast<double>(stages_.size());
-  if (mean_present_ms_ <= 0.0) {
-    mean_present_ms_ = present_ms;
-  }
-  mean_present_ms_ += (present_ms - mean_present_ms_) / (kPresentRounds * num_stages);
-  const double filling_ms = constant_ms + mean_present_ms_ / num_stages;
-  // Beyond this, steps at the cap would be shorter than those after long histories.
-  const double cap_ms = base_target_ms(stages_[slowest_stage_], settings_.limits.max_chunk_tokens);
-  return std::min(
-      {constant_ms + growth * std::max(0.0, target_ms - constant_ms), filling_ms, cap_ms});
 }
 
 void ChunkPlanner::aim(const StepTargets& targets, std::size_t step_index, double work_ms) {
@@ -144,7 +163,7 @@ void ChunkPlanner::close_step() {
   }
   if (solver_.features().token_sum > 0.0) {
     in_flight_ms_.push_back(prefill_ms_);
-    busy_ms_ += prefill_ms_;
+    backlog_ms_ -= prefill_ms_;
     if (in_flight_ms_.size() > kMaxInFlight) {
       in_flight_ms_.pop_front();
     }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 
+#include "cpp_chunk/busy_period.h"
 #include "cpp_chunk/chunk_solver.h"
 #include "cpp_chunk/policy.h"
 #include "cpp_chunk/stages.h"
@@ -28,10 +29,8 @@ struct PlannerSettings {
 /// grown by more than a little. While steps are in flight it does not fall, since the pipeline's
 /// fill and drain at the present step time are already paid for, until the work that it was set
 /// for has been done: so short requests never lower it.
-/// Fill and drain are paid once for a busy period, not once for a backlog. One that has lasted is
-/// taken to last as long again: its work counts beside the backlog's, as long as what is there
-/// fills the pipeline. So under a steady load steps grow towards the work present over the stages,
-/// which is where a closed loop is fastest.
+/// Fill and drain are paid once for a busy period, not once for a backlog, and again in part where
+/// prompts come late: BusyPeriod tells from the prompts that have joined how long steps may be.
 /// Decodes of the last step are taken to be in the next ones too and cost time in each: the more
 /// of them, the fewer and longer steps are best.
 class ChunkPlanner final : public ChunkPolicy {
@@ -72,7 +71,7 @@ class ChunkPlanner final : public ChunkPolicy {
   void aim(const StepTargets& targets, std::size_t step_index, double work_ms);
   [[nodiscard]] double in_flight_ms() const;
   void close_step();
-  [[nodiscard]] double busy_target_ms(double target_ms, double backlog_ms);
+  void count_joined(double work_ms, bool is_idle);
 
   Stages stages_;
   PlannerSettings settings_;
@@ -81,12 +80,13 @@ class ChunkPlanner final : public ChunkPolicy {
   StepTargets targets_;
   std::size_t step_index_ = 0;  ///< into the row of targets
   bool is_in_step_ = false;
-  bool has_prefill_ = false;         ///< the step under way holds one
-  double prefill_ms_ = 0.0;          ///< work of the step under way, in the terms of committed_ms_
-  double committed_ms_ = 0.0;        ///< work that the target was set for and that is still to do
-  double considered_ms_ = 0.0;       ///< work of the backlog that the target was last weighed for
-  double busy_ms_ = 0.0;             ///< work scheduled since the pipeline was last idle
-  double mean_present_ms_ = 0.0;     ///< work waiting, under way and in flight; 0: none seen yet
+  bool has_prefill_ = false;    ///< the step under way holds one
+  double prefill_ms_ = 0.0;     ///< work of the step under way, in the terms of committed_ms_
+  double committed_ms_ = 0.0;   ///< work that the target was set for and that is still to do
+  double considered_ms_ = 0.0;  ///< work of the backlog that the target was last weighed for
+  double backlog_ms_ = 0.0;     ///< work of the backlog of last time that is not yet scheduled
+  double other_rounds_ = 0.0;   ///< of the stages besides the slowest, in steps of that one
+  BusyPeriod busy_period_;
   std::deque<double> in_flight_ms_;  ///< prefill work of each step inside, oldest first
   StepFeatures decodes_;             ///< of the step under way
   StepFeatures decodes_before_;      ///< of the step before

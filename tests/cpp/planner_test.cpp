@@ -9,8 +9,10 @@
 #include <span>
 #include <vector>
 
+#include "cpp_chunk/backlog_flow.h"
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/plan.h"
+#include "cpp_chunk/simulator/simulate.h"
 #include "cpp_chunk/target.h"
 
 namespace cpp_chunk {
@@ -227,6 +229,26 @@ TEST(ChunkPlanner, ABusyPipelineIsNotFilledAnew) {
   server.join(20'000);
   (void)server.step();
   EXPECT_GT(planner.target_ms(), best_ms(20'000));
+}
+
+// A closed loop of two equal prompts: the longest step time aimed at after the first round.
+double closed_loop_target_ms(std::int64_t num_tokens, std::int64_t cap) {
+  ChunkPlanner planner(equal_stages(), {.limits = {.max_chunk_tokens = cap, .alignment = 16}});
+  std::vector<SimulatedRequest> requests(60, {.prompt_tokens = num_tokens});
+  const SimulatedPipeline pipeline{.stages = {kimi(), kimi(), kimi(), kimi()},
+                                   .max_num_batched_tokens = cap,
+                                   .max_concurrency = 2};
+  (void)simulate(pipeline, requests, planner);
+  return planner.target_ms();
+}
+
+TEST(ChunkPlanner, StepsAreShortEnoughForAPromptThatComesLate) {
+  // One of two prompts has left: the other is all that three stages have until the next is there.
+  const double work_ms = uncut_work_ms(kimi().coefficients(), PromptWork{.num_tokens = 65'536});
+  const double target_ms = closed_loop_target_ms(65'536, 131'072);
+  EXPECT_GT(target_ms, best_ms(65'536) + 100.0);
+  EXPECT_LT(target_ms, work_ms / 3.0 + 200.0);
+  EXPECT_DOUBLE_EQ(closed_loop_target_ms(65'536, 65'536), target_ms);
 }
 
 TEST(ChunkPlanner, DecodesAreNoneOfTheWorkThatTheTargetWasSetFor) {
