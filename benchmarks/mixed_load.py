@@ -29,6 +29,9 @@ MIN_THROUGHPUT_SHARE = 0.99
 MAX_TTFT_SHARE = 1.01
 LARGE_CAP_TOKENS = 131_072
 MAX_LARGE_CAP_SHARE = 1.02
+# 60 ms to 2.6 s, a step of 15 % between them
+HINDSIGHT_TARGETS_MS = tuple(60.0 * 1.15**i for i in range(28))
+MAX_HINDSIGHT_SHARE = 1.05
 ALIGNMENT = 128
 SEED = 7
 
@@ -44,8 +47,32 @@ def mixed_load_figures() -> list[Figure]:
     """For each kind of lengths and number of stages: throughput, and time to first token."""
     loads = [(lengths, num_stages) for lengths in LENGTHS for num_stages in STAGES]
     return [row for load in loads for row in closed_loop_figures(*load)] + [
-        larger_cap_figure(num_stages) for num_stages in STAGES
+        figure(num_stages)
+        for figure in (hindsight_figure, larger_cap_figure)
+        for num_stages in STAGES
     ]
+
+
+def hindsight_figure(num_stages: int) -> Figure:
+    """Against equal step times of the length that turns out best for just that load."""
+    ttft_share = {}
+    for lengths in LENGTHS:
+        for concurrency in CONCURRENCIES:
+            load = (lengths, num_stages, concurrency, CAP_TOKENS)
+            best_ms = min(
+                closed_loop(*load, planner(num_stages, target_ms=target_ms)).ttft_ms.mean
+                for target_ms in HINDSIGHT_TARGETS_MS
+            )
+            ttft_share[f"{lengths}, concurrency {concurrency}"] = (
+                closed_loop(*load, planner(num_stages)).ttft_ms.mean / best_ms
+            )
+    return planning_row(
+        f"mean TTFT over that of the one step time best in hindsight, S = {num_stages}",
+        max(ttft_share.values()),
+        MAX_HINDSIGHT_SHARE,
+        by_case=ttft_share,
+        notes="worst of both kinds of mixed lengths and all concurrencies",
+    )
 
 
 def larger_cap_figure(num_stages: int) -> Figure:
@@ -114,13 +141,16 @@ def num_requests(concurrency: int) -> int:
     return max(48, 8 * concurrency)
 
 
-def planner(num_stages: int, max_chunk_tokens: int = CAP_TOKENS) -> ChunkPlanner:
-    """Our policy."""
+def planner(
+    num_stages: int, max_chunk_tokens: int = CAP_TOKENS, target_ms: float | None = None
+) -> ChunkPlanner:
+    """Our policy; with a step time given, that time whatever waits."""
     return ChunkPlanner(
         [KIMI_STEP] * num_stages,
         max_chunk_tokens=max_chunk_tokens,
         min_chunk_tokens=ALIGNMENT,
         alignment=ALIGNMENT,
+        target_ms=target_ms,
     )
 
 
