@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from string import Template
 
 import cpp_chunk
 import pytest
 from command import KIMI, KIMI_UNEVEN, complaint, run
+from cpp_chunk.cli.prompt_plan import fixed_sizes_tokens
+from cpp_chunk.cli.tables import print_table
+from cpp_chunk.profile_file import PipelineProfile, write_profile
+from rich.console import Console
 
 POINTS = Path(__file__).parent.parent / "data" / "cpu_pp2_chunk_timings.csv"
 STAGE = cpp_chunk.LatencyModel(
@@ -309,11 +317,43 @@ def test_wrong_profile_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["plan", "simulate"])
-def test_help_has_examples(command: str) -> None:
+def test_examples_can_be_pasted(
+    command: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
     outcome = run(command, "--help")
     assert outcome.code == 0
-    assert "Examples" in outcome.out
-    assert f"cpp-chunk {command} --" in outcome.out
+    examples = outcome.out[outcome.out.index("Examples\n") :]
+    assert f"cpp-chunk {command} --" in examples
+    assert all(len(line) <= 76 for line in examples.splitlines())
+    # A backslash that spaces follow continues nothing.
+    assert not re.search(r"[ \t]$", examples, re.MULTILINE)
+    commands = [
+        shlex.split(Template(line).substitute(STAGE="linear=1"))
+        for line in examples.replace("\\\n", " ").splitlines()
+        if line.startswith("  cpp-chunk")
+    ]
+    options = set(re.findall(r"--[a-z-]+", outcome.out[: -len(examples)]))
+    for words in commands:
+        given = {word for word in words if word.startswith("--")}
+        assert len(given) >= 3
+        assert given <= options
+
+
+@pytest.mark.parametrize("columns", [40, 80, 100, 140])
+def test_no_cell_is_cut_off(columns: int) -> None:
+    groups = [("name", "one long heading", "second"), ("third", "fourth"), ("fifth heading",)]
+    rows = [("a" * 30, "12345678901234567890", "2", "3", "4", "5"), tuple("bcdefg")]
+    console = Console(width=columns, file=io.StringIO())
+    print_table(console, "title", groups, rows)
+    out = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in out
+    for cell in [*rows[0], *(heading for group in groups for heading in group)]:
+        assert cell in out
+    # Each begins with the names.
+    lines = [line for line in out.splitlines() if "a" * 30 in line]
+    assert len(lines) == {40: 3, 80: 2, 100: 1, 140: 1}[columns]
+    assert out.count("title") == 1
 
 
 def test_without_a_command_there_is_help() -> None:

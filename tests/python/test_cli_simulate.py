@@ -69,6 +69,7 @@ def test_json_is_what_the_library_says(tmp_path: Path) -> None:
         assert shown["tried"] == []
     assert result["num_requests"] == 2
     assert result["prompt_tokens"] == 70000
+    assert result["cached_tokens"] == 16000
     assert "seed" not in result
 
 
@@ -119,12 +120,35 @@ def test_bases_follow_short_prompts() -> None:
 
 def test_table() -> None:
     out = run(*LONE, "--policy", "dynamic", "--policy", "fixed=8192", "--policy", "terapipe").out
-    assert "1 request, 131072 prompt tokens, at most 1 at once" in out
+    assert "1 request, 131,072 prompt tokens, at most 1 at once" in out
     assert re.search(r"fixed=8192 +│ +10\.\d\d s", out)
     assert "terapipe" in out
     # Nothing is decoded.
     assert "inter-token" not in out
     assert "inter-token" in run(*LONE, "--output-tokens", 2, "--policy", "fixed=8192").out
+    # A mean of no values is none at all.
+    [policy] = run(*LONE, "--policy", "dynamic", "--json").json["policies"]
+    assert policy["inter_token_ms"] is None
+
+
+def test_the_title_and_the_note_say_what_was_cached() -> None:
+    arguments = (*LONE, "--policy", "fixed=8192")
+    assert "cached" not in run(*arguments).out
+    out = run(*arguments, "--prefix-hit-rate", 0.5).out
+    assert "1 request, 131,072 prompt tokens, of which 65,536 cached, at most 1 at once" in out
+    assert "Tokens that were cached are not in prompt tokens/s." in " ".join(out.split())
+
+
+def test_the_note_says_what_figures_mean() -> None:
+    note = " ".join(run(*LONE, "--policy", "dynamic").out.split())
+    assert "TTFT is from when a request entered" in note
+    assert "one number where all stages have the same" in note
+
+
+def test_fixed_sizes_are_tried_up_to_the_cap() -> None:
+    arguments = (*LONE, "--max-num-batched-tokens", "128k", "--policy", "fixed", "--json")
+    [policy] = run(*arguments).json["policies"]
+    assert [one["base_tokens"] for one in policy["tried"]][-2:] == [98304, 131072]
 
 
 def test_exact_programme_is_not_beaten_by_much() -> None:
