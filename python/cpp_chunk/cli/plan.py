@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cpp_chunk.cli import options, plan_view
 from cpp_chunk.cli.console import result_console
-from cpp_chunk.cli.distributions import LENGTHS, Constant
+from cpp_chunk.cli.distributions import PROMPT_LENGTHS, Constant
 from cpp_chunk.cli.errors import CommandError
 from cpp_chunk.cli.latency_source import load_pipeline, save_pipeline
 from cpp_chunk.cli.limits import limits_of_options
@@ -99,7 +99,9 @@ def plan(
     cent low.
     """
     if prompt_tokens is None:
-        raise CommandError(f"--prompt-tokens is not given: allowed is {LENGTHS.allowed}.")
+        raise CommandError(
+            f"--prompt-tokens is not given: it is needed, as {PROMPT_LENGTHS.allowed}."
+        )
     pipeline = load_pipeline(
         profile=profile,
         coefficients=coefficients,

@@ -16,7 +16,7 @@ from cpp_chunk.cli.comparison_view import (
     print_comparison,
 )
 from cpp_chunk.cli.console import result_console
-from cpp_chunk.cli.distributions import LENGTHS, Constant, Lengths
+from cpp_chunk.cli.distributions import OUTPUT_LENGTHS, Constant, Lengths
 from cpp_chunk.cli.errors import CommandError, unwritable
 from cpp_chunk.cli.latency_source import Pipeline, load_pipeline, save_pipeline
 from cpp_chunk.cli.limits import limits_of_options
@@ -78,7 +78,7 @@ def simulate(
         Lengths | None,
         option(
             "--output-tokens",
-            kind=LENGTHS,
+            kind=OUTPUT_LENGTHS,
             help="Tokens that each gets; a number or a distribution.",
             metavar="LENGTH",
             panel=options.WORKLOAD,
@@ -340,7 +340,7 @@ def _concurrency(
     """Made-up requests come at a rate, or so many at once: one, where the user says nothing."""
     if prompt_tokens is None:
         raise CommandError(
-            "Neither --workload nor --prompt-tokens is given: allowed is one of them."
+            "Neither --workload nor --prompt-tokens is given: one of them is needed."
         )
     if concurrency is not None and request_rate is not None:
         raise CommandError(
