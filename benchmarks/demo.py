@@ -200,7 +200,8 @@ def summary_table(data: ReportData) -> Table:
     """The summary for the terminal."""
     table = Table(title=f"One prompt of {data.prompt_tokens} tokens, two pipeline stages")
     for heading in SUMMARY_HEADINGS:
-        table.add_column(heading)
+        # In a narrow terminal words are broken rather than cut off.
+        table.add_column(heading, overflow="fold")
     for row in summary_rows(data):
         table.add_row(*row, style="bold" if row[1] == "dynamic" else None)
     return table

@@ -44,6 +44,9 @@ PAGE_PATH = Path(__file__).with_name("report_page.html")
 
 CHUNK_TINTS: dict[Mode, Tints] = {"fixed": FIXED_TINTS, "dynamic": DYNAMIC_TINTS}
 
+# Of two chunks, the last is always "but the rest".
+_MIN_EQUAL_CHUNKS = 3
+
 PREDICTION_TICKS_MS = [m * 10**e for e in range(6) for m in (1, 2, 5)]
 
 
@@ -127,6 +130,19 @@ def lane(pipeline: PipelineRound, stage: int) -> tuple[Bar, ...]:
         )
         bars.append(Bar(span, str(step.num_tokens), hover))
     return tuple(bars)
+
+
+def one_size_html(dynamic: EngineView | None) -> str:
+    """Why dynamic chunks are of one size, where they are; a smaller last one is but the rest."""
+    chunks = dynamic.median_round.chunks if dynamic is not None else ()
+    sizes = set(chunks[:-1])
+    if len(chunks) < _MIN_EQUAL_CHUNKS or len(sizes) > 1 or chunks[-1] > chunks[0]:
+        return ""
+    return (
+        f"<p class='note'>The dynamic chunks here are of one size, {chunks[0]} tokens: chunks end "
+        "on whole KV blocks (of 128 tokens on a CPU), and where these are too coarse for steps of "
+        "equal time, the plan is the fixed size that is best.</p>"
+    )
 
 
 def pipelines_figure(views: Sequence[EngineView], axis_end_s: float) -> Figure:
@@ -277,7 +293,7 @@ def report_html(data: ReportData) -> str:
         sections.append(
             "<section><h2><code>max_num_batched_tokens</code> "
             f"{budget_tokens}<span>{words}</span></h2>"
-            f"{figure_html(pipelines_figure(views, axis_end_s))}</section>"
+            f"{figure_html(pipelines_figure(views, axis_end_s))}{one_size_html(dynamic)}</section>"
         )
     page = Template(PAGE_PATH.read_text(encoding="utf-8"))
     return page.substitute(

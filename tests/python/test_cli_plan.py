@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from string import Template
 
 import cpp_chunk
 import pytest
 from command import KIMI, KIMI_UNEVEN, complaint, run
+from cpp_chunk.cli.prompt_plan import fixed_sizes_tokens
+from cpp_chunk.cli.tables import print_table
+from cpp_chunk.profile_file import PipelineProfile, write_profile
+from rich.console import Console
 
 POINTS = Path(__file__).parent.parent / "data" / "cpu_pp2_chunk_timings.csv"
 STAGE = cpp_chunk.LatencyModel(
@@ -186,13 +194,16 @@ TWO = (*ONE, "-S", 2)
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("plan",), "--prompt-tokens is not given: allowed is a number of tokens"),
+        (("plan",), "--prompt-tokens is not given: it is needed, as a number of tokens from 1"),
         (("plan", "--prompt-tokens", "0"), "--prompt-tokens is '0': allowed is a number of tokens"),
         (
             ("plan", "--prompt-tokens", "uniform:5-4"),
             "--prompt-tokens is 'uniform:5-4': allowed is",
         ),
-        (BARE, "No latency model is given: allowed is exactly one of --profile, --coefficients, -"),
+        (
+            BARE,
+            "No latency model is given: one of --profile, --coefficients, --points is needed.",
+        ),
         (
             (*ONE, "--points", "p.csv"),
             "--coefficients and --points are given: allowed is exactly o",
@@ -206,15 +217,27 @@ TWO = (*ONE, "-S", 2)
         ),
         (
             (*BARE, "--coefficients", "cubic=1"),
-            "--coefficients is 'cubic=1': allowed is quadratic=",
+            "--coefficients is 'cubic=1': 'cubic' is no coefficient, allowed are quadratic, cross,",
         ),
         (
             (*BARE, "--coefficients", "linear=-1"),
-            "--coefficients is 'linear=-1': allowed is quadra",
+            "--coefficients is 'linear=-1': linear is '-1', allowed is a finite number of at least",
+        ),
+        (
+            (*BARE, "--coefficients", "constant=1,linear=nan"),
+            "--coefficients is 'constant=1,linear=nan': linear is 'nan', allowed is a finite numbe",
+        ),
+        (
+            (*BARE, "--coefficients", "constant=1,linear"),
+            "--coefficients is 'constant=1,linear': linear has no value, allowed is linear=NUMBER.",
+        ),
+        (
+            (*TWO, "--coefficients", "linear=0,constant=0.0"),
+            "--coefficients has only coefficients of 0 for stage 1: allowed is at least one above",
         ),
         (
             (*BARE, "--coefficients", "linear=1,linear=2"),
-            "--coefficients is 'linear=1,linear=2': a",
+            "--coefficients is 'linear=1,linear=2': linear is given twice, allowed is once.",
         ),
         ((*TWO, "--gap-ms", "-1"), "--gap-ms is '-1': allowed is a finite number of milliseconds"),
         ((*TWO, "--gap-ms", "nan"), "--gap-ms is 'nan': allowed is a finite number of millisec"),
@@ -290,6 +313,10 @@ def test_a_wrong_input_gets_one_sentence(arguments: tuple[object, ...], sentence
             "line 2: num_computed_tokens is '': allowed is a whole number of tokens from 0",
         ),
         (
+            "num_tokens,num_computed_tokens,stage0_ms\n8,0,1\n8,0\n",
+            "line 3: stage0_ms is missing: needed are num_tokens, num_computed_tokens, stage0_ms",
+        ),
+        (
             "num_tokens,num_computed_tokens,stage0_ms\n8,0,1\n8,9,1\n",
             "carries no model of stage 0: ",
         ),
@@ -308,12 +335,63 @@ def test_wrong_profile_is_named(tmp_path: Path) -> None:
     assert complaint(*BARE, "--profile", path).startswith(f"--profile {path} is not a profile: ")
 
 
+def test_a_profile_of_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    nothing = cpp_chunk.LatencyModel(quadratic=0, cross=0, linear=0, context=0, constant=0)
+    write_profile(path, PipelineProfile.of([STAGE, nothing], gap_ms=5))
+    sentence = "--profile has only coefficients of 0 for stage 1: allowed is at least one above 0."
+    assert complaint(*BARE, "--profile", path) == sentence
+    assert complaint("simulate", *BARE[1:], "--profile", path) == sentence
+
+
+def test_fixed_sizes_go_up_to_the_cap() -> None:
+    assert fixed_sizes_tokens(200) == [200]
+    assert fixed_sizes_tokens(256) == [256]
+    assert fixed_sizes_tokens(1000) == [256, 384, 512, 768, 1000]
+    # Powers of two and midpoints of two, without the cap twice.
+    assert fixed_sizes_tokens(1536) == [256, 384, 512, 768, 1024, 1536]
+    assert fixed_sizes_tokens(131072)[-4:] == [49152, 65536, 98304, 131072]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 140])
 @pytest.mark.parametrize("command", ["plan", "simulate"])
-def test_help_has_examples(command: str) -> None:
+def test_examples_can_be_pasted(
+    command: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
     outcome = run(command, "--help")
     assert outcome.code == 0
-    assert "Examples" in outcome.out
-    assert f"cpp-chunk {command} --" in outcome.out
+    examples = outcome.out[outcome.out.index("Examples\n") :]
+    assert f"cpp-chunk {command} --" in examples
+    assert all(len(line) <= 76 for line in examples.splitlines())
+    # A backslash that spaces follow continues nothing.
+    assert not re.search(r"[ \t]$", examples, re.MULTILINE)
+    commands = [
+        shlex.split(Template(line).substitute(STAGE="linear=1"))
+        for line in examples.replace("\\\n", " ").splitlines()
+        if line.startswith("  cpp-chunk")
+    ]
+    options = set(re.findall(r"--[a-z-]+", outcome.out[: -len(examples)]))
+    for words in commands:
+        given = {word for word in words if word.startswith("--")}
+        assert len(given) >= 3
+        assert given <= options
+
+
+@pytest.mark.parametrize("columns", [40, 80, 100, 140])
+def test_no_cell_is_cut_off(columns: int) -> None:
+    groups = [("name", "one long heading", "second"), ("third", "fourth"), ("fifth heading",)]
+    rows = [("a" * 30, "12345678901234567890", "2", "3", "4", "5"), tuple("bcdefg")]
+    console = Console(width=columns, file=io.StringIO())
+    print_table(console, "title", groups, rows)
+    out = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in out
+    for cell in [*rows[0], *(heading for group in groups for heading in group)]:
+        assert cell in out
+    # Each begins with the names.
+    lines = [line for line in out.splitlines() if "a" * 30 in line]
+    assert len(lines) == {40: 3, 80: 2, 100: 1, 140: 1}[columns]
+    assert out.count("title") == 1
 
 
 def test_without_a_command_there_is_help() -> None:

@@ -30,7 +30,7 @@ def test_published_fixed_sizes() -> None:
 
 def test_json_is_what_the_library_says(tmp_path: Path) -> None:
     rows = [
-        {"prompt_tokens": 20000, "output_tokens": 5, "note": "passed over"},
+        {"prompt_tokens": 20000, "output_tokens": 5},
         {"prompt_tokens": 50000, "arrival_ms": 100.5, "cached_tokens": 16000},
     ]
     path = tmp_path / "requests.jsonl"
@@ -69,6 +69,7 @@ def test_json_is_what_the_library_says(tmp_path: Path) -> None:
         assert shown["tried"] == []
     assert result["num_requests"] == 2
     assert result["prompt_tokens"] == 70000
+    assert result["cached_tokens"] == 16000
     assert "seed" not in result
 
 
@@ -119,12 +120,35 @@ def test_bases_follow_short_prompts() -> None:
 
 def test_table() -> None:
     out = run(*LONE, "--policy", "dynamic", "--policy", "fixed=8192", "--policy", "terapipe").out
-    assert "1 request, 131072 prompt tokens, at most 1 at once" in out
+    assert "1 request, 131,072 prompt tokens, at most 1 at once" in out
     assert re.search(r"fixed=8192 +│ +10\.\d\d s", out)
     assert "terapipe" in out
     # Nothing is decoded.
     assert "inter-token" not in out
     assert "inter-token" in run(*LONE, "--output-tokens", 2, "--policy", "fixed=8192").out
+    # A mean of no values is none at all.
+    [policy] = run(*LONE, "--policy", "dynamic", "--json").json["policies"]
+    assert policy["inter_token_ms"] is None
+
+
+def test_the_title_and_the_note_say_what_was_cached() -> None:
+    arguments = (*LONE, "--policy", "fixed=8192")
+    assert "cached" not in run(*arguments).out
+    out = run(*arguments, "--prefix-hit-rate", 0.5).out
+    assert "1 request, 131,072 prompt tokens, of which 65,536 cached, at most 1 at once" in out
+    assert "Tokens that were cached are not in prompt tokens/s." in " ".join(out.split())
+
+
+def test_the_note_says_what_figures_mean() -> None:
+    note = " ".join(run(*LONE, "--policy", "dynamic").out.split())
+    assert "TTFT is from when a request entered" in note
+    assert "one number where all stages have the same" in note
+
+
+def test_fixed_sizes_are_tried_up_to_the_cap() -> None:
+    arguments = (*LONE, "--max-num-batched-tokens", "128k", "--policy", "fixed", "--json")
+    [policy] = run(*arguments).json["policies"]
+    assert [one["base_tokens"] for one in policy["tried"]][-2:] == [98304, 131072]
 
 
 def test_exact_programme_is_not_beaten_by_much() -> None:
@@ -194,7 +218,10 @@ MADE_UP = ("simulate", *KIMI, "-S", 2, "--prompt-tokens", "8k", "--requests", 2)
         ((*MADE_UP, "--concurrency", 0), "--concurrency is '0': allowed is a whole number from 1"),
         ((*MADE_UP, "--request-rate", 0), "--request-rate is '0': allowed is a finite number of"),
         ((*MADE_UP, "--prefix-hit-rate", 1.1), "--prefix-hit-rate is '1.1': allowed is a number f"),
-        ((*MADE_UP, "--output-tokens", 0), "--output-tokens is '0': allowed is a number of tokens"),
+        (
+            (*MADE_UP, "--output-tokens", 0),
+            "--output-tokens is '0': allowed is a number of tokens from 1 (1, 256), uniform:LOW-",
+        ),
         ((*MADE_UP, "--policy", "best"), "--policy is 'best': allowed is dynamic, fixed[=TOKENS],"),
         (
             (*MADE_UP, "--policy", "dynamic=4"),
@@ -202,7 +229,11 @@ MADE_UP = ("simulate", *KIMI, "-S", 2, "--prompt-tokens", "8k", "--requests", 2)
         ),
         (
             (*MADE_UP, "--policy", "fixed=0"),
-            "--policy is 'fixed=0': allowed is dynamic, fixed[=TOK",
+            "--policy is 'fixed=0': TOKENS is '0', allowed is a whole number from 1, such as 8192",
+        ),
+        (
+            (*MADE_UP, "--policy", "fixed=x"),
+            "--policy is 'fixed=x': TOKENS is 'x', allowed is a whole number from 1, such as 8192",
         ),
         ((*MADE_UP, "--transfer-ms", -1), "--transfer-ms is '-1': allowed is a finite number of"),
         ((*MADE_UP, "--max-in-flight", 0), "--max-in-flight is '0': allowed is a whole number fro"),
@@ -224,9 +255,18 @@ def test_a_wrong_input_gets_one_sentence(arguments: tuple[object, ...], sentence
         ("", " is empty: allowed is one request or more."),
         ("prompt_tokens\n", " is empty: allowed is one request or more."),
         (
-            "tokens\n5\n",
+            "output_tokens\n5\n",
             " line 2: prompt_tokens is missing. Known are prompt_tokens, arrival_ms, o",
         ),
+        (
+            "prompt_tokens,tokens\n5,\n",
+            " line 1: 'tokens' is no known field: allowed are prompt_tokens, arrival_ms, output_t",
+        ),
+        (
+            '{"prompt_tokens": 5}\n{"prompt_tokens": 8192, "foo": 2}\n',
+            " line 2: 'foo' is no known field: allowed are prompt_tokens, arrival_ms, output_tok",
+        ),
+        ("prompt_tokens\n5,6\n", " line 2 has more cells than the first line: allowed are as m"),
         ("prompt_tokens\nx\n", " line 2: prompt_tokens is 'x': allowed is a whole number from 1"),
         ("prompt_tokens\n0\n", " line 2: prompt_tokens is '0': allowed is a whole number from 1"),
         ('{"prompt_tokens": 5}\n[]\n', " line 2 is no JSON object: allowed is one with prompt_tok"),

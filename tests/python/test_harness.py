@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from benchmarks import figures
 from benchmarks.bench import groups
-from benchmarks.demo import result_json
+from benchmarks.demo import result_json, summary_table
 from benchmarks.engine_process import EngineProcess, EngineRunError, telling_lines
 from benchmarks.engine_run import TraceReader
 from benchmarks.model_error import left_out_errors, summary
@@ -173,6 +175,12 @@ class TestPipelineView:
         assert run["ttft_s"] == [0.5]
         assert run["chunks"] == [100]
         assert run["stage_busy_s"] == pytest.approx([0.1, 0.2])
+
+    def test_summary_is_never_cut_off(self) -> None:
+        view = EngineView("fixed", 1024, (PipelineRound(0.0, 0.5, (step(0, 0.0, 100.0),)),))
+        console = Console(width=70, file=io.StringIO())
+        console.print(summary_table(ReportData(100, (view,))))
+        assert "…" not in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 class TestFigures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,20 @@ def test_cells_print_what_the_page_shows(name: str, num_cells: int) -> None:
     assert sum(bool(cell.printed) for cell in cells) >= num_cells
     assert [cell.printed for cell in cells] == [cell.shown for cell in cells]
     assert with_outputs(page, kinds_of(name)) == page
+
+
+def test_the_figures_of_the_readme_are_those_measured() -> None:
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    said = re.search(
+        r"in ([\d.]+) of the time of one fixed chunk, and in ([\d.]+) to ([\d.]+) of that of the "
+        r"best fixed size of a sweep",
+        readme,
+    )
+    assert said is not None
+    page = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    [one_chunk] = re.findall(r"\| TTFT, dynamic at 16384 / fixed 16384 \| ([\d.]+) \|", page)
+    sweep = re.findall(r"\| TTFT, dynamic at \d+ / best fixed of the sweep \| ([\d.]+) \|", page)
+    assert said.groups() == (one_chunk, min(sweep, key=float), max(sweep, key=float))
 
 
 def test_a_wrong_output_is_noticed() -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 from cpp_chunk import LatencyModel
 from cpp_chunk.report.gantt import Bar, Chart, Span, gantt_figure, idle_spans
-from cpp_chunk.report.page import models_table_html
+from cpp_chunk.report.page import models_table_html, page_style
 from cpp_chunk.report.words import chunk_list
 
 from benchmarks.pipeline_view import EngineView, PipelineRound
@@ -16,6 +16,7 @@ from benchmarks.report import (
     busy_spans,
     comparison,
     headline,
+    one_size_html,
     pipelines_figure,
     prediction_figure,
     report_html,
@@ -152,10 +153,46 @@ def test_summary_has_a_row_for_each_engine(data: ReportData) -> None:
     assert rows[1][5] == "80 % / 80 %"
 
 
+def test_cells_with_a_number_or_a_unit_are_not_broken() -> None:
+    assert "coefficients" in models_table_html([STAGE])
+    assert ".coefficients td:not(:last-child) { white-space: nowrap; }" in page_style()
+
+
+@pytest.mark.parametrize(
+    ("chunks", "is_said"),
+    [
+        ((256,) * 32, True),
+        ((256, 256, 128), True),
+        ((256, 256, 384), False),
+        ((512, 384, 256), False),
+        ((512, 256), False),
+        ((512,), False),
+        ((), False),
+    ],
+)
+def test_dynamic_chunks_of_one_size_are_explained(
+    chunks: tuple[int, ...],
+    is_said: bool,  # noqa: FBT001
+) -> None:
+    stage = StageTime(0.0, 10.0)
+    steps = tuple(
+        Step(index, (Chunk("a", tokens, 0),), None, None, (stage, stage))
+        for index, tokens in enumerate(chunks)
+    )
+    said = one_size_html(EngineView("dynamic", 1024, (PipelineRound(0.0, 1.0, steps),)))
+    assert bool(said) == is_said
+    assert ("of one size, 256 tokens" in said) == is_said
+    assert one_size_html(None) == ""
+
+
 def test_page_stands_by_itself(data: ReportData) -> None:
     page = report_html(data)
     assert not re.search(r"<(?:script|link|img)[^>]*(?:src|href)=", page)
     assert "38 % sooner" in page
     assert "0.0 &lt;b&gt;" in page
+    assert "equal in time" not in page
+    # The fixture's dynamic chunks are alike.
+    assert "The dynamic chunks here are of one size, 100 tokens" in page
+    assert "their tokens, shown where they fit" in page
     # Nothing of the template is left over.
     assert not re.search(r"\$(?:ink|headline|gantt|model|summary)\b", page)

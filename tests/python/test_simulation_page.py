@@ -6,8 +6,11 @@ import pytest
 from cpp_chunk import FixedPolicy, LatencyModel, SimulatedPipeline, SimulatedRequest, simulate
 from cpp_chunk.report.simulation_page import (
     PolicyPicture,
+    SimulationPage,
+    alike_html,
     chart,
     headline,
+    simulation_html,
     ttft_figure,
     window_s,
 )
@@ -52,13 +55,50 @@ def test_long_runs_are_drawn_in_part() -> None:
 def test_distribution_has_all_requests() -> None:
     requests = [SimulatedRequest(100 * (1 + i)) for i in range(10)]
     runs = [picture(100, requests), picture(200, requests), picture(200, requests, "dynamic")]
-    traces = ttft_figure(runs)["data"]
+    figure = ttft_figure(runs)
+    traces = figure["data"]
+    # No line ends at the edge, as if it went on.
+    longest_s = max(run.result.ttft_ms.max for run in runs) / 1e3
+    assert figure["layout"]["xaxis"]["range"] == pytest.approx([0, 1.03 * longest_s])
     assert [trace["name"] for trace in traces] == ["fixed=100", "fixed=200", "dynamic=200"]
     for trace, run in zip(traces, runs, strict=True):
         assert trace["y"] == pytest.approx([0, *(10 * (i + 1) for i in range(10))])
         assert max(trace["x"]) == pytest.approx(run.result.ttft_ms.max / 1e3)
     # Alike in colour, so unlike in their lines.
     assert [trace["line"]["dash"] for trace in traces] == ["solid", "dash", "solid"]
+
+
+def test_equal_results_are_named() -> None:
+    requests = [SimulatedRequest(100 * (1 + i)) for i in range(10)]
+    runs = [picture(100, requests), picture(200, requests), picture(200, requests, "atom")]
+    assert alike_html(runs[:2]) == ""
+    assert "fixed=200 and atom=200 have the same results: one line stands" in alike_html(runs)
+    one = [SimulatedRequest(100)]
+    # Bars hide nothing.
+    assert alike_html([picture(100, one), picture(200, one, "atom")]) == (
+        '<p class="note">fixed=100 and atom=200 have the same results.</p>'
+    )
+
+
+def test_the_end_of_a_run_is_explained_where_it_is_drawn() -> None:
+    def page(*runs: PolicyPicture) -> str:
+        return simulation_html(
+            SimulationPage(
+                policies=runs,
+                stages=(MODEL, MODEL),
+                gap_ms=0,
+                prompt_tokens=1234567,
+                cached_tokens=4321,
+                headings=("policy",),
+                rows=(),
+                note="",
+            )
+        )
+
+    whole = page(picture(1000, [SimulatedRequest(10**4)]))
+    assert "shown where they fit; a black line is the end of a run." in whole
+    assert "1,234,567 prompt tokens, of which 4,321 cached" in whole
+    assert "shown where they fit." in page(picture(100, [SimulatedRequest(10**5)]))
 
 
 def test_one_request_gets_bars() -> None:

@@ -11,6 +11,7 @@ from cpp_chunk import __version__
 from cpp_chunk._core import Error
 from cpp_chunk.cli import plan, simulate
 from cpp_chunk.cli.errors import CommandError
+from cpp_chunk.cli.help import with_examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +30,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command(epilog=plan.EXAMPLES)(plan.plan)
-app.command(epilog=simulate.EXAMPLES)(simulate.simulate)
+app.command(cls=with_examples(plan.EXAMPLES))(plan.plan)
+app.command(cls=with_examples(simulate.EXAMPLES))(simulate.simulate)
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001

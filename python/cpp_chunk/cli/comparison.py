@@ -49,7 +49,10 @@ class PolicyRun:
         }
 
 
-def _distribution_json(distribution: Distribution) -> dict[str, float | int]:
+def _distribution_json(distribution: Distribution) -> dict[str, float | int] | None:
+    # Of no values there is no mean: a 0 would read as one.
+    if not distribution.count:
+        return None
     return {
         name: getattr(distribution, name) for name in ("count", "mean", "p50", "p90", "p99", "max")
     }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
+from cpp_chunk.cli.tables import print_table
 from cpp_chunk.report.words import duration, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import Console
 
     from cpp_chunk.cli.comparison import PolicyRun
 
@@ -18,13 +19,26 @@ _MAX_BUBBLES = 4
 
 _FRONT = ("policy", "TTFT mean", "p50", "p90", "p99")
 _OF_DECODES = ("inter-token mean", "p99", "output tokens/s")
-_UNBROKEN = ("policy", "bubbles by stage")
 _BACK = ("prompt tokens/s", "bubbles by stage", "makespan")
 
 
+# What the figures mean, under the table.
+_NOTE = (
+    "TTFT is from when a request entered: when it arrived or, where --concurrency let it wait, "
+    "when its place was free. Bubbles are the share of a stage's time, from its first step to its "
+    "last, in which it had nothing to do: one number where all stages have the same."
+)
+_CACHED_NOTE = " Tokens that were cached are not in prompt tokens/s."
+
+
+def comparison_groups(runs: Sequence[PolicyRun]) -> tuple[tuple[str, ...], ...]:
+    """The columns by what they are about; those of decodes only where there are any."""
+    return (_FRONT, _OF_DECODES, _BACK) if _has_decodes(runs) else (_FRONT, _BACK)
+
+
 def comparison_headings(runs: Sequence[PolicyRun]) -> tuple[str, ...]:
-    """The columns; those of decodes only where there are any."""
-    return (*_FRONT, *(_OF_DECODES if _has_decodes(runs) else ()), *_BACK)
+    """All columns."""
+    return tuple(heading for group in comparison_groups(runs) for heading in group)
 
 
 def comparison_rows(runs: Sequence[PolicyRun]) -> list[tuple[str, ...]]:
@@ -65,21 +79,24 @@ def bubbles_text(shares: Sequence[float]) -> str:
     return " / ".join(f"{100 * share:.0f}" for share in shares) + " %"
 
 
-def comparison_table(runs: Sequence[PolicyRun], title: str) -> Table:
-    """The table, the lowest mean time to first token in bold."""
-    table = Table(title=title)
-    for index, heading in enumerate(comparison_headings(runs)):
-        table.add_column(
-            heading, justify="right" if index else "left", no_wrap=heading in _UNBROKEN
-        )
-    best_ms = min(run.result.ttft_ms.mean for run in runs)
-    for run, row in zip(runs, comparison_rows(runs), strict=True):
-        is_best = run.result.ttft_ms.mean == best_ms
-        table.add_row(*row, style="bold" if is_best else None)
-    return table
+def print_comparison(
+    console: Console, runs: Sequence[PolicyRun], title: str, *, has_cached: bool
+) -> None:
+    """The table, the lowest mean time to first token in bold, and what its figures mean."""
+    means_ms = [run.result.ttft_ms.mean for run in runs]
+    best = [index for index, mean_ms in enumerate(means_ms) if mean_ms == min(means_ms)]
+    rows = comparison_rows(runs)
+    print_table(console, title, comparison_groups(runs), rows, bold_rows=best)
+    console.print(note_text(runs, has_cached=has_cached))
 
 
-def tried_text(runs: Sequence[PolicyRun]) -> str:
+def note_text(runs: Sequence[PolicyRun], *, has_cached: bool) -> str:
+    """What the figures mean, and which bases were tried."""
+    cached = _CACHED_NOTE if has_cached else ""
+    return f"{_NOTE}{cached} {_tried_text(runs)}".rstrip()
+
+
+def _tried_text(runs: Sequence[PolicyRun]) -> str:
     """Which bases were tried where the user named none; empty where none were."""
     swept = [run for run in runs if run.tried_ms]
     if not swept:

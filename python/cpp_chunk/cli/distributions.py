@@ -166,8 +166,13 @@ def read_lengths(text: str) -> Lengths:
     raise ValueError(text)
 
 
-LENGTHS = Kind(
-    read_lengths,
-    "a number of tokens from 1 (131072, 128k), uniform:LOW-HIGH, or normal:mean=..,std=.. or "
-    "lognormal:mean=..,std=.., both with min=.. and max=.. if wanted and the mean within them",
-)
+def _lengths_like(examples: str) -> Kind[Lengths]:
+    return Kind(
+        read_lengths,
+        f"a number of tokens from 1 ({examples}), uniform:LOW-HIGH, or normal:mean=..,std=.. or "
+        "lognormal:mean=..,std=.., both with min=.. and max=.. if wanted and the mean within them",
+    )
+
+
+PROMPT_LENGTHS = _lengths_like("131072, 128k")
+OUTPUT_LENGTHS = _lengths_like("1, 256")

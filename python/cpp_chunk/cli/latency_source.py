@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cpp_chunk._core import FitRefused, FitReport, LatencyModel, fit_latency_model
 from cpp_chunk.cli.errors import CommandError, unreadable, unwritable, wrong_value
 from cpp_chunk.cli.points_file import read_points
-from cpp_chunk.cli.values import Kind
+from cpp_chunk.cli.values import NON_NEGATIVE, Kind, WrongPartError
 from cpp_chunk.profile_file import PipelineProfile, ProfileError, read_profile, write_profile
 
 if TYPE_CHECKING:
@@ -69,10 +69,21 @@ class Pipeline:
 def _read_coefficients(text: str) -> LatencyModel:
     given: dict[str, float] = {}
     for pair in text.split(","):
-        name, separator, value = pair.partition("=")
-        if not separator or name.strip() in given or name.strip() not in COEFFICIENT_NAMES:
-            raise ValueError(pair)
-        given[name.strip()] = float(value)
+        name, separator, value = (part.strip() for part in pair.partition("="))
+        if name not in COEFFICIENT_NAMES:
+            message = f"{name!r} is no coefficient, allowed are {', '.join(COEFFICIENT_NAMES)}"
+            raise WrongPartError(message)
+        if not separator:
+            message = f"{name} has no value, allowed is {name}=NUMBER"
+            raise WrongPartError(message)
+        if name in given:
+            message = f"{name} is given twice, allowed is once"
+            raise WrongPartError(message)
+        try:
+            given[name] = NON_NEGATIVE.read(value)
+        except ValueError:
+            message = f"{name} is {value!r}, allowed is {NON_NEGATIVE.allowed}"
+            raise WrongPartError(message) from None
     # InvalidArgument is a ValueError.
     return LatencyModel(**{name: given.get(name, 0.0) for name in COEFFICIENT_NAMES})
 
@@ -111,8 +122,10 @@ def load_pipeline(
     given = {"--profile": profile, "--coefficients": coefficients, "--points": points}
     names = [name for name, value in given.items() if value]
     if len(names) != 1:
-        what = " and ".join(names) + " are given" if names else "No latency model is given"
-        raise CommandError(f"{what}: allowed is exactly one of {', '.join(given)}.")
+        sources = ", ".join(given)
+        if not names:
+            raise CommandError(f"No latency model is given: one of {sources} is needed.")
+        raise CommandError(f"{' and '.join(names)} are given: allowed is exactly one of {sources}.")
     fits: tuple[FitReport, ...] = ()
     source_gap_ms = 0.0
     if profile is not None:
@@ -129,6 +142,13 @@ def load_pipeline(
         assert points is not None  # noqa: S101
         fits = _fit_stages(points, where)
         models = [fit.model for fit in fits]
+    for stage, model in enumerate(models):
+        # Whatever is planned with it would take no time.
+        if not any(getattr(model, name) for name in COEFFICIENT_NAMES):
+            raise CommandError(
+                f"{names[0]} has only coefficients of 0 for stage {stage}: allowed is at least one "
+                "above 0."
+            )
     return Pipeline(
         tuple(_one_a_stage(models, names[0], num_stages)),
         source_gap_ms if gap_ms is None else gap_ms,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cpp_chunk._core import LatencyModel
-from cpp_chunk.cli.distributions import LENGTHS, Lengths
+from cpp_chunk.cli.distributions import PROMPT_LENGTHS, Lengths
 from cpp_chunk.cli.latency_source import COEFFICIENTS
 from cpp_chunk.cli.points_file import RowFilter
 from cpp_chunk.cli.values import (
@@ -24,7 +24,7 @@ PIPELINE = "Pipeline and limits"
 WORKLOAD = "Workload"
 OUTPUT = "Output"
 
-# Largest chunk where nobody gives a cap: the largest of the fixed sizes that are compared.
+# Largest chunk where nobody gives a cap.
 DEFAULT_MAX_TOKENS = 32768
 # vLLM's KV block.
 DEFAULT_BLOCK_TOKENS = 16
@@ -188,7 +188,7 @@ PromptTokens = Annotated[
     Lengths | None,
     option(
         "--prompt-tokens",
-        kind=LENGTHS,
+        kind=PROMPT_LENGTHS,
         help="Length of the prompts: 131072, 128k, uniform:4096-65536, "
         "normal:mean=32k,std=32k,min=4k,max=64k, lognormal:mean=8k,std=16k.",
         metavar="LENGTH",

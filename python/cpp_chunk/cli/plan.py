@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cpp_chunk.cli import options, plan_view
 from cpp_chunk.cli.console import result_console
-from cpp_chunk.cli.distributions import LENGTHS, Constant
+from cpp_chunk.cli.distributions import PROMPT_LENGTHS, Constant
 from cpp_chunk.cli.errors import CommandError
 from cpp_chunk.cli.latency_source import load_pipeline, save_pipeline
 from cpp_chunk.cli.limits import limits_of_options
@@ -20,19 +20,22 @@ from cpp_chunk.cli.values import LAYERS, LayerPartition, option, tokens_from, wh
 EXAMPLES = """\
 [bold]Examples[/]
 
-A 128k prompt through four stages, as the model of Kimi-K2.5 on MI355X was published:
+A 128k prompt through four stages, as the model of Kimi-K2.5 on MI355X was
+published:
 
-  cpp-chunk plan --prompt-tokens 128k -S 4 --gap-ms 17.5 --coefficients \\
-  quadratic=6.5e-7,cross=6.5e-7,linear=6.03e-3,context=5.39e-4,constant=26.1
+  STAGE=quadratic=6.5e-7,cross=6.5e-7,linear=6.03e-3
+  STAGE=$STAGE,context=5.39e-4,constant=26.1
+  cpp-chunk plan --coefficients $STAGE --gap-ms 17.5 -S 4 \\
+    --prompt-tokens 128k
 
 From a serving engine's trace; the layer split that evens out the stages:
 
   cpp-chunk plan --profile trace.jsonl --prompt-tokens 1m --layers 61
 
-From measured chunks, for prompts of many lengths; the fit is kept for later:
+From measured chunks, for prompts of many lengths; the fit is kept:
 
   cpp-chunk plan --points chunks.csv --save-profile profile.json \\
-      --prompt-tokens uniform:4k-64k
+    --prompt-tokens uniform:4k-64k
 """
 
 
@@ -87,9 +90,18 @@ def plan(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Plan a prompt's chunks: step time to aim at, chunks, predicted time to first token (TTFT)."""
+    """Plan a prompt's chunks: step time to aim at, chunks, predicted time to first token (TTFT).
+
+    The bound beside it is what no chunk sizes can beat, without multiples
+    or a cap: for equal stages (sqrt(W) + sqrt((S-1)c))^2, with W a stage's
+    work that no cut changes and c what each step costs, the constant and the
+    gap. Where history costs (context above 0) it is an estimate, some per
+    cent low.
+    """
     if prompt_tokens is None:
-        raise CommandError(f"--prompt-tokens is not given: allowed is {LENGTHS.allowed}.")
+        raise CommandError(
+            f"--prompt-tokens is not given: it is needed, as {PROMPT_LENGTHS.allowed}."
+        )
     pipeline = load_pipeline(
         profile=profile,
         coefficients=coefficients,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from cpp_chunk.cli.prompt_plan import NUM_DRAWS
+from cpp_chunk.cli.tables import print_table
 from cpp_chunk.report.words import chunk_list, duration, percent
 
 if TYPE_CHECKING:
@@ -25,6 +24,11 @@ _MAX_GROUPS = 18
 _INDENT = 19
 # Steps whose targets differ by less are of equal time.
 _EQUAL_SHARE = 1e-3
+# The columns of a distribution's table, by what they are about.
+_QUANTILE_GROUPS = (
+    ("", "prompt", "target", "chunks", "first to last"),
+    ("TTFT", "bound", "best fixed size", "TTFT saved"),
+)
 
 
 def coefficients_text(model: LatencyModel) -> str:
@@ -76,7 +80,7 @@ def print_plan(console: Console, plan: PromptPlan, num_computed_tokens: int) -> 
         ("TTFT predicted", duration(ttft_ms)),
         (
             "bound",
-            f"{duration(plan.bound_ms)}, the pipeline's own; the plan is {over_bound}",
+            f"{duration(plan.bound_ms)}, whatever the chunks; the plan is {over_bound}",
         ),
         (
             "best fixed size",
@@ -95,26 +99,25 @@ def print_plans(
     console: Console, plans: Sequence[PromptPlan], distribution: str, seed: int
 ) -> None:
     """A row for each length of a distribution."""
-    table = Table(title=f"{distribution}: quantiles of {NUM_DRAWS} draws, seed {seed}")
-    for heading in ("", "prompt", "target", "chunks", "first to last", "TTFT", "bound"):
-        table.add_column(heading, justify="right" if heading else "left")
-    table.add_column("best fixed size", justify="right")
-    table.add_column("TTFT saved", justify="right")
+    rows = []
     for plan in plans:
         chunks = plan.plan.chunks
-        table.add_row(
-            plan.name,
-            f"{plan.prompt_tokens}",
-            _target_text(plan.plan.step_targets_ms, plan.plan.target_ms),
-            f"{len(chunks)}",
-            f"{chunks[0]} to {chunks[-1]}" if len(chunks) > 1 else f"{chunks[0]}",
-            duration(plan.plan.makespan_ms),
-            duration(plan.bound_ms),
-            f"{plan.best_fixed_tokens}: {duration(plan.best_fixed.makespan_ms)}",
-            percent(plan.gain, 1),
+        rows.append(
+            (
+                plan.name,
+                f"{plan.prompt_tokens}",
+                _target_text(plan.plan.step_targets_ms, plan.plan.target_ms),
+                f"{len(chunks)}",
+                f"{chunks[0]} to {chunks[-1]}" if len(chunks) > 1 else f"{chunks[0]}",
+                duration(plan.plan.makespan_ms),
+                duration(plan.bound_ms),
+                f"{plan.best_fixed_tokens}: {duration(plan.best_fixed.makespan_ms)}",
+                percent(plan.gain, 1),
+            )
         )
     console.print()
-    console.print(table)
+    title = f"{distribution}: quantiles of {NUM_DRAWS} draws, seed {seed}"
+    print_table(console, title, _QUANTILE_GROUPS, rows)
 
 
 def print_layer_split(console: Console, plan: PromptPlan, layers: Sequence[int]) -> None:

@@ -74,22 +74,27 @@ def read_points(path: Path, where: Sequence[RowFilter]) -> list[list[Sample]]:
     return samples
 
 
+def _number(place: str, text: str | None) -> float:
+    """What is in a cell; not a number for what is none."""
+    # The line ended before it.
+    if text is None:
+        raise CommandError(f"{place} is missing: needed are {_COLUMNS}.")
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def _tokens(place: str, text: str | None, minimum: int) -> int:
     # Spreadsheets write whole numbers with a point.
-    try:
-        number = float(text or "")
-    except ValueError:
-        number = math.nan
+    number = _number(place, text)
     if not number.is_integer() or number < minimum:
         raise wrong_value(place, text, f"a whole number of tokens from {minimum}")
     return int(number)
 
 
 def _positive_ms(place: str, text: str | None) -> float:
-    try:
-        number = float(text or "")
-    except ValueError:
-        number = math.nan
+    number = _number(place, text)
     if not (math.isfinite(number) and number > 0):
         raise wrong_value(place, text, "a finite number of milliseconds above 0")
     return number

@@ -15,7 +15,7 @@ from cpp_chunk._core import (
     VllmAscendPolicy,
 )
 from cpp_chunk.cli.prompt_plan import fixed_sizes_tokens
-from cpp_chunk.cli.values import Kind, read_tokens
+from cpp_chunk.cli.values import Kind, WrongPartError, read_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -126,9 +126,13 @@ def _read_setting(text: str) -> PolicySetting:
         raise ValueError(text)
     if not separator:
         return PolicySetting(name)
-    base_tokens = read_tokens(base)
+    try:
+        base_tokens = read_tokens(base)
+    except ValueError:
+        base_tokens = 0
     if base_tokens < 1:
-        raise ValueError(text)
+        message = f"TOKENS is {base!r}, allowed is a whole number from 1, such as 8192 or 8k"
+        raise WrongPartError(message)
     return PolicySetting(name, base_tokens)
 
 

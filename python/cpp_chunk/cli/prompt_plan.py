@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from cpp_chunk.cli.limits import PlanLimits
     from cpp_chunk.cli.values import LayerPartition
 
-# Powers of two and their midpoints. Down to 256: with a small model on a CPU the best fixed size
-# lies below 1024, and a baseline must not be weaker than what a user can set.
-FIXED_SIZES_TOKENS = (*(half << k for k in range(7, 14) for half in (2, 3)), 32768)
+# With a small model on a CPU the best fixed size lies below 1024, and a baseline must not be weaker
+# than what a user can set.
+_SMALLEST_FIXED_TOKENS = 256
 
 NUM_DRAWS = 10_000
 _QUANTILES = (("p10", 0.1), ("p50", 0.5), ("p90", 0.9), ("max", 1.0))
@@ -86,9 +86,13 @@ class PromptPlan:
 
 
 def fixed_sizes_tokens(max_chunk_tokens: int) -> list[int]:
-    """The fixed sizes that are compared with: within the cap, or the cap where it is below all."""
-    sizes = [size for size in FIXED_SIZES_TOKENS if size <= max_chunk_tokens]
-    return sizes or [max_chunk_tokens]
+    """The fixed sizes that are compared with: powers of two, midpoints of two, and the cap."""
+    sizes = []
+    power = _SMALLEST_FIXED_TOKENS
+    while power < max_chunk_tokens:
+        sizes += [size for size in (power, power + power // 2) if size < max_chunk_tokens]
+        power *= 2
+    return [*sizes, max_chunk_tokens]
 
 
 def best_fixed_plan(

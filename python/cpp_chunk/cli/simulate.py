@@ -12,11 +12,11 @@ from cpp_chunk.cli.comparison import PolicyRun, compare_policies
 from cpp_chunk.cli.comparison_view import (
     comparison_headings,
     comparison_rows,
-    comparison_table,
-    tried_text,
+    note_text,
+    print_comparison,
 )
 from cpp_chunk.cli.console import result_console
-from cpp_chunk.cli.distributions import LENGTHS, Constant, Lengths
+from cpp_chunk.cli.distributions import OUTPUT_LENGTHS, Constant, Lengths
 from cpp_chunk.cli.errors import CommandError, unwritable
 from cpp_chunk.cli.latency_source import Pipeline, load_pipeline, save_pipeline
 from cpp_chunk.cli.limits import limits_of_options
@@ -27,19 +27,22 @@ from cpp_chunk.cli.workload import SyntheticWorkload, read_workload
 from cpp_chunk.report.chrome_trace import write_trace
 from cpp_chunk.report.page import MissingPlotlyError
 from cpp_chunk.report.simulation_page import PolicyPicture, SimulationPage, write_simulation_page
+from cpp_chunk.report.words import grouped, prompt_tokens_text
 
 EXAMPLES = """\
 [bold]Examples[/]
 
-All policies on 50 prompts of mixed lengths, four at once, with pictures:
+All policies on 50 prompts of mixed lengths, four at once, with pictures (a
+profile has its stages; add -S where it holds one that stands for all):
 
-  cpp-chunk simulate --profile profile.json -S 4 --requests 50 --concurrency 4 \\
-      --prompt-tokens uniform:4k-128k --output-tokens 64 --html simulation.html
+  cpp-chunk simulate --profile profile.json --requests 50 --concurrency 4 \\
+    --prompt-tokens uniform:4k-128k --output-tokens 64 --html page.html
 
 Our chunks against two fixed sizes, on a recorded workload, for Perfetto:
 
   cpp-chunk simulate --profile trace.jsonl --workload requests.csv \\
-      --policy dynamic --policy fixed=8192 --policy fixed=2048 --trace trace.json
+    --policy dynamic --policy fixed=8192 --policy fixed=2048 \\
+    --trace trace.json
 """
 
 _DEFAULT_REQUESTS = 100
@@ -75,7 +78,7 @@ def simulate(
         Lengths | None,
         option(
             "--output-tokens",
-            kind=LENGTHS,
+            kind=OUTPUT_LENGTHS,
             help="Tokens that each gets; a number or a distribution.",
             metavar="LENGTH",
             panel=options.WORKLOAD,
@@ -262,6 +265,7 @@ def simulate(
             "limits": limits.to_json(),
             "num_requests": len(simulated_requests),
             "prompt_tokens": sum(request.prompt_tokens for request in simulated_requests),
+            "cached_tokens": _cached_tokens(simulated_requests),
             "max_concurrency": concurrency,
             "policies": [run.to_json() for run in runs],
         }
@@ -272,8 +276,12 @@ def simulate(
     console = result_console()
     print_pipeline(console, pipeline, limits)
     console.print()
-    console.print(comparison_table(runs, _title(simulated_requests, concurrency)))
-    console.print(tried_text(runs))
+    print_comparison(
+        console,
+        runs,
+        _title(simulated_requests, concurrency),
+        has_cached=_cached_tokens(simulated_requests) > 0,
+    )
 
 
 def _refuse_beside_workload(made_up: dict[str, Any]) -> None:
@@ -287,9 +295,15 @@ def _refuse_beside_workload(made_up: dict[str, Any]) -> None:
 
 def _title(requests: list[SimulatedRequest], concurrency: int | None) -> str:
     noun = "request" if len(requests) == 1 else "requests"
-    tokens = sum(request.prompt_tokens for request in requests)
-    inside = f", at most {concurrency} at once" if concurrency else ""
-    return f"{len(requests)} {noun}, {tokens} prompt tokens{inside}"
+    tokens = prompt_tokens_text(
+        sum(request.prompt_tokens for request in requests), _cached_tokens(requests)
+    )
+    inside = f", at most {grouped(concurrency)} at once" if concurrency else ""
+    return f"{grouped(len(requests))} {noun}, {tokens}{inside}"
+
+
+def _cached_tokens(requests: list[SimulatedRequest]) -> int:
+    return sum(request.cached_tokens for request in requests)
 
 
 def _write_page(
@@ -300,9 +314,10 @@ def _write_page(
         stages=pipeline.stages,
         gap_ms=pipeline.gap_ms,
         prompt_tokens=sum(request.prompt_tokens for request in requests),
+        cached_tokens=_cached_tokens(requests),
         headings=comparison_headings(runs),
         rows=tuple(comparison_rows(runs)),
-        tried=tried_text(runs),
+        note=note_text(runs, has_cached=_cached_tokens(requests) > 0),
     )
     try:
         write_simulation_page(path, page)
@@ -325,7 +340,7 @@ def _concurrency(
     """Made-up requests come at a rate, or so many at once: one, where the user says nothing."""
     if prompt_tokens is None:
         raise CommandError(
-            "Neither --workload nor --prompt-tokens is given: allowed is one of them."
+            "Neither --workload nor --prompt-tokens is given: one of them is needed."
         )
     if concurrency is not None and request_rate is not None:
         raise CommandError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import typer
 
-from cpp_chunk.cli.errors import wrong_value
+from cpp_chunk.cli.errors import CommandError, wrong_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,12 +22,17 @@ _TOKENS = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmM]?)")
 _UNIT_TOKENS = {"": 1, "k": 1 << 10, "m": 1 << 20}
 
 
+class WrongPartError(ValueError):
+    """One part of a value is wrong: the message says which, what it is, and what is allowed."""
+
+
 @dataclass(frozen=True)
 class Kind(Generic[T]):
     """How a value is read, and the words for what may be written.
 
     Args:
-        read: text to value; ValueError for what is not allowed.
+        read: text to value; ValueError for what is not allowed, WrongPartError where it is known
+            which part of a longer text that is.
         allowed: completes "allowed is ...".
     """
 
@@ -119,6 +124,7 @@ def _layer_partition(text: str) -> LayerPartition:
     return LayerPartition(layers)
 
 
+NON_NEGATIVE = Kind(_non_negative, "a finite number of at least 0")
 MILLISECONDS = Kind(_non_negative, "a finite number of milliseconds of at least 0")
 POSITIVE_MILLISECONDS = Kind(_positive, "a finite number of milliseconds above 0")
 RATE = Kind(_positive, "a finite number of requests a second above 0")
@@ -142,6 +148,8 @@ def option(
             return text
         try:
             return kind.read(text)
+        except WrongPartError as error:
+            raise CommandError(f"{names[0]} is {text!r}: {error}.") from None
         except ValueError:
             raise wrong_value(names[0], text, kind.allowed) from None
 

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 
 class WorkloadRow(BaseModel):
-    """One request of a workload file. Other columns and keys are passed over."""
+    """One request of a workload file.
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    No other fields: one that is misspelt would be taken as not given.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt_tokens: int = Field(
         ge=1, le=MAX_TOKENS, description=f"a whole number from 1 to {MAX_TOKENS}"
@@ -113,7 +116,15 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         file.seek(0)
         if not is_json:
             reader = csv.DictReader(file)
+            for name in reader.fieldnames or ():
+                if name not in WorkloadRow.model_fields:
+                    raise _unknown_field(f"--workload {path} line {reader.line_num}", name)
             for row in reader:
+                if None in row:
+                    raise CommandError(
+                        f"--workload {path} line {reader.line_num} has more cells than the first "
+                        "line: allowed are as many."
+                    )
                 # An empty cell is one that is not given.
                 yield reader.line_num, {key: value for key, value in row.items() if value}
             return
@@ -137,12 +148,20 @@ def _json_object(line: str) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
+def _unknown_field(place: str, name: str) -> CommandError:
+    return CommandError(
+        f"{place}: {name!r} is no known field: allowed are {', '.join(WorkloadRow.model_fields)}."
+    )
+
+
 def _request(place: str, values: dict[str, Any]) -> SimulatedRequest:
     try:
         row = WorkloadRow.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            raise _unknown_field(place, name) from None
         if first["type"] == "missing":
             raise CommandError(
                 f"{place}: {name} is missing. Known are {', '.join(WorkloadRow.model_fields)}."

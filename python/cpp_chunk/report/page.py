@@ -40,6 +40,10 @@ def page_style() -> str:
 
 def models_table_html(stages: Sequence[LatencyModel]) -> str:
     """The coefficients of equal stages with their meaning; of unequal ones, a column each."""
+    return f'<div class="scroll coefficients">{_models_table(stages)}</div>'
+
+
+def _models_table(stages: Sequence[LatencyModel]) -> str:
     if len(set(stages)) == 1:
         return table_html(
             ("coefficient", "value", "unit", "what it is"),

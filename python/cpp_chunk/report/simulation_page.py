@@ -17,7 +17,7 @@ from cpp_chunk.report.page import (
     plotly_js,
     table_html,
 )
-from cpp_chunk.report.words import duration, percent
+from cpp_chunk.report.words import duration, grouped, percent, prompt_tokens_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,8 @@ _MAX_STEPS = 400
 _FIRST_STEPS = 160
 _MAX_POINTS = 400
 _MAX_CHUNKS_IN_HOVER = 4
+# A line that ends at the axis' end would seem to go on.
+_AXIS_END = 1.03
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
@@ -58,11 +60,13 @@ class SimulationPage:
     stages: tuple[LatencyModel, ...]
     gap_ms: float
     prompt_tokens: int
+    # Of these, found in the prefix cache.
+    cached_tokens: int
     # The table of all policies, as text.
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    # Which settings were tried for each policy, as a sentence; empty where none were.
-    tried: str = ""
+    # What the table's figures mean and which settings were tried, as sentences.
+    note: str
 
     @property
     def num_requests(self) -> int:
@@ -87,10 +91,11 @@ def simulation_html(page: SimulationPage) -> str:
     longest_s = max(policy.result.makespan_ms for policy in page.policies) / 1e3
     window = "" if end_s >= longest_s else f"the first {end_s:.3g} s of {longest_s:.3g} s"
     charts = [chart(policy, end_s) for policy in page.policies]
+    tokens = prompt_tokens_text(page.prompt_tokens, page.cached_tokens)
     requests = (
-        f"One request with {page.prompt_tokens} prompt tokens"
+        f"One request with {tokens}"
         if page.num_requests == 1
-        else f"{page.num_requests} requests with {page.prompt_tokens} prompt tokens in all"
+        else f"{grouped(page.num_requests)} requests with {tokens}"
     )
     stages = "1 stage" if len(page.stages) == 1 else f"{len(page.stages)} pipeline stages"
     return Template(_PAGE_PATH.read_text(encoding="utf-8")).substitute(
@@ -108,10 +113,29 @@ def simulation_html(page: SimulationPage) -> str:
         else "share of requests that have it by then",
         distribution=figure_html(ttft_figure(page.policies)),
         summary=table_html(page.headings, page.rows),
-        tried=html.escape(page.tried),
+        note=html.escape(page.note),
+        end_note="; a black line is the end of a run"
+        if any(one.end_label is not None for one in charts)
+        else "",
+        alike=alike_html(page.policies),
         model=models_table_html(page.stages),
         gap=f"Between two steps the engine needs another {page.gap_ms:.4g} ms on every stage.",
     )
+
+
+def alike_html(policies: Sequence[PolicyPicture]) -> str:
+    """Which policies did the same: of their lines only the last drawn can be seen."""
+    same: dict[tuple[tuple[float, float], ...], list[str]] = {}
+    for policy in policies:
+        times = tuple((one.first_token_ms, one.end_ms) for one in policy.result.requests)
+        same.setdefault(times, []).append(policy.label)
+    hides = "" if len(policies[0].result.requests) == 1 else ": one line stands for them"
+    sentences = [
+        f"{', '.join(labels[:-1])} and {labels[-1]} have the same results{hides}."
+        for labels in same.values()
+        if len(labels) > 1
+    ]
+    return f'<p class="note">{html.escape(" ".join(sentences))}</p>' if sentences else ""
 
 
 def headline(policies: Sequence[PolicyPicture]) -> str:
@@ -222,6 +246,7 @@ def ttft_figure(policies: Sequence[PolicyPicture]) -> Figure:
                 "hovertemplate": f"{policy.label}<br>%{{y:.0f}} % by %{{x:.3g}} s<extra></extra>",
             }
         )
+    longest_s = max(policy.result.ttft_ms.max for policy in policies) / 1e3
     title_font = {"color": MUTED}
     return {
         "data": traces,
@@ -229,7 +254,7 @@ def ttft_figure(policies: Sequence[PolicyPicture]) -> Figure:
             **_layout(360),
             "xaxis": {
                 **_axis(),
-                "rangemode": "tozero",
+                "range": [0, _AXIS_END * longest_s],
                 "title": {"text": "time to first token, s", "font": title_font},
             },
             "yaxis": {

@@ -46,3 +46,14 @@ def duration(duration_ms: float) -> str:
 def percent(share: float, decimals: int = 0) -> str:
     """A share in percent, with a space as the rest of the page has it."""
     return f"{100 * share:.{decimals}f} %"
+
+
+def grouped(number: int) -> str:
+    """A whole number with its thousands apart."""
+    return f"{number:,}"
+
+
+def prompt_tokens_text(prompt_tokens: int, cached_tokens: int) -> str:
+    """How many tokens prompts have, and how many of them need no computing."""
+    cached = f", of which {grouped(cached_tokens)} cached" if cached_tokens else ""
+    return f"{grouped(prompt_tokens)} prompt tokens{cached}"
