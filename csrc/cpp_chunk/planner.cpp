@@ -17,6 +17,7 @@ namespace {
 // A backlog of this much more or less work has not changed materially: its best target moves by
 // half of that, and the makespan by far less.
 constexpr double kMaterialChange = 0.05;
+constexpr double kMaterialRaise = 1.0 + 0.5 * kMaterialChange;
 // A backlog that grew by less has not been joined: its price has changed a little.
 constexpr double kLeastJoined = 0.001;
 // No engine has more steps in flight; a caller that never says that they have left must not fill
@@ -130,7 +131,7 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
     aim(targets, 0, work_ms);
     return;
   }
-  if (targets.longest_ms() <= targets_.longest_ms(step_index_)) {
+  if (targets.longest_ms() <= kMaterialRaise * targets_.longest_ms(step_index_)) {
     return;
   }
   // A row begins where it has come to the present step time: the pipeline is full already.
