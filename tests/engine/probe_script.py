@@ -14,6 +14,8 @@ from typing import Any
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 PROMPT_TOKENS = 6000
 BUDGET_TOKENS = 4096
+# Without a bound a profile taken on a busy machine may ask for chunks as long as the prompt.
+MAX_STEP_MS = 30
 
 
 class BrokenChooser:
@@ -48,7 +50,9 @@ class Probe:
             max_num_seqs=8,
             enable_prefix_caching=True,
             seed=0,
-            additional_config={"profiling_chunk_config": {"enabled": True}},
+            additional_config={
+                "profiling_chunk_config": {"enabled": True, "max_step_ms": MAX_STEP_MS}
+            },
         )
         self.core: Any = self.llm.llm_engine.engine_core.engine_core
         self.scheduler: Any = self.core.scheduler

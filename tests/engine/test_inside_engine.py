@@ -47,24 +47,20 @@ def test_the_profile_varies_sizes_and_histories(facts: dict[str, Any]) -> None:
     assert len({num_tokens for num_tokens, _ in passes}) >= 3
 
 
-def test_one_prompt_goes_in_chunks_that_shrink(facts: dict[str, Any]) -> None:
+def test_one_prompt_goes_in_chunks(facts: dict[str, Any]) -> None:
     [chunks] = zip(*facts["one_prompt"], strict=True)
     sizes = [num_tokens for num_tokens, _ in chunks]
     assert sum(sizes) == PROMPT_TOKENS
     assert len(sizes) > 2
     assert max(sizes) < BUDGET_TOKENS
-    assert sizes[0] > sizes[-1]
     for num_tokens, history in chunks[:-1]:
         assert (num_tokens + history) % facts["block_size"] == 0
     assert [history for _, history in chunks] == [sum(sizes[:i]) for i in range(len(sizes))]
 
 
 def test_a_prefix_hit_is_history(facts: dict[str, Any]) -> None:
-    first_tokens, first_history = facts["prefix_hit"][0][0]
+    _, first_history = facts["prefix_hit"][0][0]
     assert first_history == 4096
-    # Behind 4096 tokens a chunk of the same time is smaller than the first of a fresh prompt; in
-    # blocks of 128 tokens it may come out as the same number of them.
-    assert 0 < first_tokens <= facts["one_prompt"][0][0][0]
     assert sum(step[0][0] for step in facts["prefix_hit"]) == PROMPT_TOKENS - 4096
 
 
