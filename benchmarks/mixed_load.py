@@ -55,49 +55,60 @@ def mixed_load_figures() -> list[Figure]:
 
 def hindsight_figure(num_stages: int) -> Figure:
     """Against equal step times of the length that turns out best for just that load."""
-    ttft_share = {}
-    for lengths in LENGTHS:
-        for concurrency in CONCURRENCIES:
-            load = (lengths, num_stages, concurrency, CAP_TOKENS)
-            best_ms = min(
-                closed_loop(*load, planner(num_stages, target_ms=target_ms)).ttft_ms.mean
-                for target_ms in HINDSIGHT_TARGETS_MS
-            )
-            ttft_share[f"{lengths}, concurrency {concurrency}"] = (
-                closed_loop(*load, planner(num_stages)).ttft_ms.mean / best_ms
-            )
-    return planning_row(
+
+    def best_in_hindsight_ms(lengths: str, concurrency: int) -> float:
+        return min(
+            ttft_ms(lengths, num_stages, concurrency, target_ms=target_ms)
+            for target_ms in HINDSIGHT_TARGETS_MS
+        )
+
+    return ttft_figure(
         f"mean TTFT over that of the one step time best in hindsight, S = {num_stages}",
-        max(ttft_share.values()),
         MAX_HINDSIGHT_SHARE,
-        by_case=ttft_share,
-        notes="worst of both kinds of mixed lengths and all concurrencies",
+        lambda lengths, concurrency: (
+            ttft_ms(lengths, num_stages, concurrency) / best_in_hindsight_ms(lengths, concurrency)
+        ),
     )
 
 
 def larger_cap_figure(num_stages: int) -> Figure:
     """max_num_batched_tokens is no knob: our policy does not lose by room that it need not use."""
+    return ttft_figure(
+        f"mean TTFT at a cap of {LARGE_CAP_TOKENS} over that at {CAP_TOKENS}, S = {num_stages}",
+        MAX_LARGE_CAP_SHARE,
+        lambda lengths, concurrency: (
+            ttft_ms(lengths, num_stages, concurrency, LARGE_CAP_TOKENS)
+            / ttft_ms(lengths, num_stages, concurrency)
+        ),
+    )
+
+
+def ttft_figure(figure: str, limit: float, share_of: Callable[[str, int], float]) -> Figure:
+    """The worst share of a time to first token, of all lengths and concurrencies."""
     ttft_share = {
-        f"{lengths}, concurrency {concurrency}": closed_loop(
-            lengths,
-            num_stages,
-            concurrency,
-            LARGE_CAP_TOKENS,
-            planner(num_stages, LARGE_CAP_TOKENS),
-        ).ttft_ms.mean
-        / closed_loop(
-            lengths, num_stages, concurrency, CAP_TOKENS, planner(num_stages)
-        ).ttft_ms.mean
+        f"{lengths}, concurrency {concurrency}": share_of(lengths, concurrency)
         for lengths in LENGTHS
         for concurrency in CONCURRENCIES
     }
     return planning_row(
-        f"mean TTFT at a cap of {LARGE_CAP_TOKENS} over that at {CAP_TOKENS}, S = {num_stages}",
+        figure,
         max(ttft_share.values()),
-        MAX_LARGE_CAP_SHARE,
+        limit,
         by_case=ttft_share,
         notes="worst of both kinds of mixed lengths and all concurrencies",
     )
+
+
+def ttft_ms(
+    lengths: str,
+    num_stages: int,
+    concurrency: int,
+    cap_tokens: int = CAP_TOKENS,
+    target_ms: float | None = None,
+) -> float:
+    """Our policy's mean time to first token under one load."""
+    policy = planner(num_stages, cap_tokens, target_ms)
+    return closed_loop(lengths, num_stages, concurrency, cap_tokens, policy).ttft_ms.mean
 
 
 def closed_loop_figures(lengths: str, num_stages: int) -> list[Figure]:

@@ -30,15 +30,15 @@ void BusyPeriod::join(double work_ms, double present_ms) {
 }
 
 double BusyPeriod::best_step_ms(double constant_ms, double other_rounds) const {
+  if (other_rounds <= 0.0) {
+    return kNoLimitMs;
+  }
   double work_ms = first_work_ms_;
   std::vector<double> found_ms{0.0};
   found_ms.reserve(joins_.size() + 2);
   for (const Join& join : joins_) {
     work_ms += join.work_ms;
     found_ms.push_back(join.present_ms);
-  }
-  if (other_rounds <= 0.0) {
-    return kNoLimitMs;
   }
   std::ranges::sort(found_ms);
   found_ms.push_back(kNoLimitMs);

@@ -72,14 +72,9 @@ void ChunkPlanner::set_stages(const Stages& stages, std::optional<double> target
 
 // Steps are priced by the model of the stage that takes longest for these prompts.
 void ChunkPlanner::price_by_slowest(std::span<const PromptWork> prompts) {
-  if (stages_.are_equal()) {
-    slowest_stage_ = 0;
-    other_rounds_ = static_cast<double>(stages_.size()) - 1.0;
-  } else {
-    const BacklogFlow flow(stages_, prompts);
-    slowest_stage_ = flow.slowest_stage();
-    other_rounds_ = flow.other_rounds();
-  }
+  const BacklogFlow flow(stages_, prompts);
+  slowest_stage_ = flow.slowest_stage();
+  other_rounds_ = flow.other_rounds();
   solver_.set_model(stages_[slowest_stage_]);
 }
 

@@ -7,7 +7,7 @@
 #include "cpp_chunk/calibrator.h"
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/fit.h"
-#include "input.h"
+#include "harness.h"
 #include "require.h"
 
 namespace cpp_chunk::fuzz {
@@ -27,6 +27,8 @@ void require_sound(const FitReport& report, std::size_t num_points) {
   require(report.condition_number >= 0.0 && report.condition_number <= kMaxConditionNumber,
           "an ill-conditioned fit is refused");
 }
+
+}  // namespace
 
 void run(Input& input) {
   const bool is_modelled = input.flag();
@@ -65,11 +67,4 @@ void run(Input& input) {
   }
 }
 
-}  // namespace
 }  // namespace cpp_chunk::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  cpp_chunk::fuzz::Input input(data, size);
-  cpp_chunk::fuzz::run(input);
-  return 0;
-}

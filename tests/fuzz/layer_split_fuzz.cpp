@@ -7,7 +7,7 @@
 
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/layer_split.h"
-#include "input.h"
+#include "harness.h"
 #include "require.h"
 
 namespace cpp_chunk::fuzz {
@@ -41,17 +41,16 @@ void run_best(Input& input) {
 }
 
 }  // namespace
-}  // namespace cpp_chunk::fuzz
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  cpp_chunk::fuzz::Input input(data, size);
+void run(Input& input) {
   try {
     if (input.choice(7) == 0) {
-      cpp_chunk::fuzz::run_default(input);
+      run_default(input);
     } else {
-      cpp_chunk::fuzz::run_best(input);
+      run_best(input);
     }
-  } catch (const cpp_chunk::InvalidArgument&) {
+  } catch (const InvalidArgument&) {
   }
-  return 0;
 }
+
+}  // namespace cpp_chunk::fuzz

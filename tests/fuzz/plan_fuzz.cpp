@@ -7,7 +7,7 @@
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/plan.h"
 #include "cpp_chunk/target.h"
-#include "input.h"
+#include "harness.h"
 #include "require.h"
 
 namespace cpp_chunk::fuzz {
@@ -24,6 +24,8 @@ void require_cut(const Plan& plan, std::int64_t num_computed_tokens, std::int64_
   require(end == prompt_tokens, "chunks sum to the prompt");
   require_time(plan.makespan_ms, "the makespan is a time");
 }
+
+}  // namespace
 
 void run(Input& input) {
   try {
@@ -58,11 +60,4 @@ void run(Input& input) {
   }
 }
 
-}  // namespace
 }  // namespace cpp_chunk::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  cpp_chunk::fuzz::Input input(data, size);
-  cpp_chunk::fuzz::run(input);
-  return 0;
-}

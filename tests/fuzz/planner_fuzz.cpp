@@ -7,7 +7,7 @@
 
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/planner.h"
-#include "input.h"
+#include "harness.h"
 #include "require.h"
 
 namespace cpp_chunk::fuzz {
@@ -19,6 +19,8 @@ std::optional<double> any_target(Input& input) {
   }
   return input.number(-2.0, 5.0);
 }
+
+}  // namespace
 
 void run(Input& input) {
   std::optional<ChunkPlanner> planner;
@@ -78,11 +80,4 @@ void run(Input& input) {
   }
 }
 
-}  // namespace
 }  // namespace cpp_chunk::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  cpp_chunk::fuzz::Input input(data, size);
-  cpp_chunk::fuzz::run(input);
-  return 0;
-}

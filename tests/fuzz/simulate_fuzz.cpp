@@ -14,7 +14,7 @@
 #include "cpp_chunk/simulator/policies/terapipe_policy.h"
 #include "cpp_chunk/simulator/policies/vllm_ascend_policy.h"
 #include "cpp_chunk/simulator/simulate.h"
-#include "input.h"
+#include "harness.h"
 #include "require.h"
 
 namespace cpp_chunk::fuzz {
@@ -107,6 +107,8 @@ void require_all_served(const SimulationResult& result,
   }
 }
 
+}  // namespace
+
 void run(Input& input) {
   try {
     const Stages stages = input.stages();
@@ -123,11 +125,4 @@ void run(Input& input) {
   }
 }
 
-}  // namespace
 }  // namespace cpp_chunk::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  cpp_chunk::fuzz::Input input(data, size);
-  cpp_chunk::fuzz::run(input);
-  return 0;
-}

@@ -7,7 +7,7 @@
 
 #include "cpp_chunk/chunk_solver.h"
 #include "cpp_chunk/error.h"
-#include "input.h"
+#include "harness.h"
 #include "require.h"
 
 namespace cpp_chunk::fuzz {
@@ -37,6 +37,8 @@ void solve(ChunkSolver& solver, const Step& step, const PromptWork& prompt, std:
     require(after.step_ms() <= limits.max_step_ms * (1.0 + 1e-9), "max_step_ms holds");
   }
 }
+
+}  // namespace
 
 void run(Input& input) {
   std::optional<ChunkSolver> solver;
@@ -87,11 +89,4 @@ void run(Input& input) {
   }
 }
 
-}  // namespace
 }  // namespace cpp_chunk::fuzz
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  cpp_chunk::fuzz::Input input(data, size);
-  cpp_chunk::fuzz::run(input);
-  return 0;
-}

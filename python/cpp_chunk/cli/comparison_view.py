@@ -83,8 +83,8 @@ def print_comparison(
     console: Console, runs: Sequence[PolicyRun], title: str, *, has_cached: bool
 ) -> None:
     """The table, the lowest mean time to first token in bold, and what its figures mean."""
-    means_ms = [run.result.ttft_ms.mean for run in runs]
-    best = [index for index, mean_ms in enumerate(means_ms) if mean_ms == min(means_ms)]
+    best_ms = min(run.result.ttft_ms.mean for run in runs)
+    best = [index for index, run in enumerate(runs) if run.result.ttft_ms.mean == best_ms]
     rows = comparison_rows(runs)
     print_table(console, title, comparison_groups(runs), rows, bold_rows=best)
     console.print(note_text(runs, has_cached=has_cached))

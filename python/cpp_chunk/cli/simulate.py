@@ -264,7 +264,7 @@ def simulate(
             **pipeline.to_json(),
             "limits": limits.to_json(),
             "num_requests": len(simulated_requests),
-            "prompt_tokens": sum(request.prompt_tokens for request in simulated_requests),
+            "prompt_tokens": _prompt_tokens(simulated_requests),
             "cached_tokens": _cached_tokens(simulated_requests),
             "max_concurrency": concurrency,
             "policies": [run.to_json() for run in runs],
@@ -295,11 +295,13 @@ def _refuse_beside_workload(made_up: dict[str, Any]) -> None:
 
 def _title(requests: list[SimulatedRequest], concurrency: int | None) -> str:
     noun = "request" if len(requests) == 1 else "requests"
-    tokens = prompt_tokens_text(
-        sum(request.prompt_tokens for request in requests), _cached_tokens(requests)
-    )
+    tokens = prompt_tokens_text(_prompt_tokens(requests), _cached_tokens(requests))
     inside = f", at most {grouped(concurrency)} at once" if concurrency else ""
     return f"{grouped(len(requests))} {noun}, {tokens}{inside}"
+
+
+def _prompt_tokens(requests: list[SimulatedRequest]) -> int:
+    return sum(request.prompt_tokens for request in requests)
 
 
 def _cached_tokens(requests: list[SimulatedRequest]) -> int:
@@ -313,7 +315,7 @@ def _write_page(
         policies=tuple(PolicyPicture(run.label, run.setting.name, run.result) for run in runs),
         stages=pipeline.stages,
         gap_ms=pipeline.gap_ms,
-        prompt_tokens=sum(request.prompt_tokens for request in requests),
+        prompt_tokens=_prompt_tokens(requests),
         cached_tokens=_cached_tokens(requests),
         headings=comparison_headings(runs),
         rows=tuple(comparison_rows(runs)),
