@@ -59,8 +59,9 @@ def test_one_prompt_goes_in_chunks(facts: dict[str, Any]) -> None:
 
 
 def test_a_prefix_hit_is_history(facts: dict[str, Any]) -> None:
-    _, first_history = facts["prefix_hit"][0][0]
+    first_tokens, first_history = facts["prefix_hit"][0][0]
     assert first_history == 4096
+    assert first_tokens > 0
     assert sum(step[0][0] for step in facts["prefix_hit"]) == PROMPT_TOKENS - 4096
 
 

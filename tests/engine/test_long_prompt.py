@@ -66,7 +66,7 @@ def test_fixed_is_one_chunk_and_dynamic_are_many(runs: dict[Mode, Run]) -> None:
     assert [step.num_tokens for step in runs["fixed"].long_steps] == [BUDGET_TOKENS]
     sizes = [step.num_tokens for step in runs["dynamic"].long_steps]
     assert sum(sizes) == BUDGET_TOKENS
-    assert len(sizes) > 2
+    assert len(sizes) > 4
     assert all(num_tokens % BLOCK_TOKENS == 0 for num_tokens in sizes[:-1])
 
 
@@ -88,7 +88,7 @@ def test_the_stages_work_at_the_same_time(runs: dict[Mode, Run]) -> None:
         and after.stages[0].start_s < before.stages[1].end_s
         for before, after in itertools.pairwise(steps)
     ]
-    assert sum(overlaps) > 0.5 * len(overlaps)
+    assert sum(overlaps) >= 0.8 * len(overlaps)
 
 
 def test_predictions_are_near_and_nothing_fell_back(runs: dict[Mode, Run]) -> None:
@@ -96,10 +96,9 @@ def test_predictions_are_near_and_nothing_fell_back(runs: dict[Mode, Run]) -> No
     assert trace.fallback_reasons == ()
     assert len(trace.profile_passes) <= 22
     assert trace.models[0].source == "profile"
-    # Far wider than the benchmark's limit: this is no timed test.
-    ratio = statistics.median(
-        step.predicted_ms / step.measured_ms
-        for step in runs["dynamic"].long_steps
-        if step.predicted_ms is not None
-    )
-    assert 0.3 < ratio < 3
+    ratios = []
+    for step in runs["dynamic"].long_steps:
+        assert step.predicted_ms is not None
+        ratios.append(step.predicted_ms / step.measured_ms)
+    # Far wider than the benchmark's limit: this is no timed test. One step may meet other work.
+    assert 0.3 < statistics.median(ratios) < 3
