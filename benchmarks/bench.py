@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from benchmarks import figures, model_error
+from benchmarks.calibration_bench import calibration_rows
 from benchmarks.engine_process import EngineProcess, EngineRunError
 from benchmarks.figures import UNTUNED_TOKENS, Figure
 from benchmarks.figures_table import figures_table, write_rows
@@ -102,7 +103,7 @@ def main() -> int:
     except EngineRunError as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 1
-    rows = [*engine_figures(records), *rows]
+    rows = [*engine_figures(records), *calibration_rows(console, output / "calibration"), *rows]
     write_rows(output / "result.json", rows)
     console.print(figures_table(rows))
     console.print(f"{output}/result.json, engines {time.monotonic() - started_s:.0f} s")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE
 from cpp_chunk.engine.trace import TRACE_FILE_VARIABLE
 
 from benchmarks.workload import EngineSettings, Workload, WorkloadResult
@@ -61,6 +63,7 @@ class EngineProcess:
         log_dir: Path,
         on_tick: Callable[[], None] | None = None,
         environment: dict[str, str] | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
         """Start the process; `wait_until_ready` waits for the engine.
 
@@ -69,8 +72,12 @@ class EngineProcess:
             log_dir: gets the log and the trace, named after the settings.
             on_tick: called a few times a second while the engine is waited for.
             environment: further environment variables.
+            cache_dir: what is remembered between engines; by default nothing is.
         """
         log_dir.mkdir(parents=True, exist_ok=True)
+        if cache_dir is None:
+            cache_dir = log_dir / f"{settings.name}.cache"
+            shutil.rmtree(cache_dir, ignore_errors=True)
         self.settings = settings
         self.log_path = log_dir / f"{settings.name}.log"
         self.trace_path = log_dir / f"{settings.name}.trace.jsonl"
@@ -87,6 +94,7 @@ class EngineProcess:
                 env={
                     **cpu_engine_environment(settings.pipeline_parallel_size),
                     TRACE_FILE_VARIABLE: str(self.trace_path.resolve()),
+                    CACHE_DIR_VARIABLE: str(cache_dir.resolve()),
                     **(environment or {}),
                 },
                 # A group of its own, so that vLLM's children can be ended with it.

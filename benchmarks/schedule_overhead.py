@@ -118,8 +118,8 @@ class NoWorkers:
     """Stands for vLLM's executor: there are no workers, so no answer ever comes in."""
 
     def collective_rpc(self, method: Any, *, non_block: bool = False, **_: Any) -> Any:
-        """An answer that is still under way, or that of nobody."""
-        return Future() if non_block else []
+        """An answer that is still under way, or that of a worker that knows nothing."""
+        return Future() if non_block else ["no worker"]
 
 
 def derived_class(base: type[Any]) -> type[Any]:
@@ -128,15 +128,17 @@ def derived_class(base: type[Any]) -> type[Any]:
     from cpp_chunk.config import ProfilingChunkConfig
     from cpp_chunk.engine import startup
     from cpp_chunk.engine.context import EngineContext
-    from cpp_chunk.engine.profile import ProfilePass
+    from cpp_chunk.engine.found_profile import FoundProfile
     from cpp_chunk.engine.scheduler import derive
+    from cpp_chunk.engine.stage_fits import StepSample, fit_stages
 
     model = LatencyModel(**MODEL)
-    passes = tuple(
-        ProfilePass(x, h, stages=((1.0 * index, model.step_ms([(x, h)])),) * 2)
-        for index, (x, h) in enumerate(itertools.product((128, 256, 512), (0, 4096, 16384)))
-    )
-    startup._profile = lambda *_: (passes, 0)  # noqa: SLF001
+    samples: list[StepSample] = [
+        ([(x, h)], [model.step_ms([(x, h)])] * 2)
+        for x, h in itertools.product((128, 256, 512), (0, 4096, 16384))
+    ]
+    found = FoundProfile(samples=samples, fits=fit_stages(samples, 2), source="measured")
+    vars(startup)["find_profile"] = lambda *_: found
     # Enough for a chunk at the cap also after the longest history: then both cut alike.
     target_ms = 2 * model.step_ms([(CHUNK_TOKENS, PROMPT_TOKENS)])
     config = ProfilingChunkConfig(enabled=True, target=target_ms)

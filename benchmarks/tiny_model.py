@@ -38,9 +38,14 @@ NUM_PLAIN_TOKENS = 256
 
 def write_tiny_model(directory: Path, shape: TinyModelShape | None = None) -> Path:
     """Write the model's configuration and tokenizer into `directory`, and return it."""
+    return write_model_files(directory, model_config(shape or TinyModelShape()))
+
+
+def write_model_files(directory: Path, config: dict[str, object]) -> Path:
+    """Write any configuration with the byte-level tokenizer into `directory`, and return it."""
     directory.mkdir(parents=True, exist_ok=True)
     files = {
-        "config.json": model_config(shape or TinyModelShape()),
+        "config.json": config,
         "tokenizer.json": byte_level_tokenizer(),
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast",

@@ -24,6 +24,15 @@ class ProfilePass:
 
 
 @dataclass(frozen=True)
+class Start:
+    """Where the profile came from, and what it cost."""
+
+    source: str
+    num_passes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class ModelFit:
     """The stages' models that came into force, after the profile or after a calibration.
 
@@ -86,6 +95,7 @@ class Step:
 class Trace:
     """All events, by kind, in the order in which they were written."""
 
+    start: Start | None = None
     profile_passes: tuple[ProfilePass, ...] = ()
     models: tuple[ModelFit, ...] = ()
     steps: tuple[Step, ...] = ()
@@ -99,6 +109,7 @@ class Trace:
 
 def read_trace(lines: Iterable[str]) -> Trace:
     """Read trace lines. Kinds of event that are not known here are passed over."""
+    start: Start | None = None
     passes: list[ProfilePass] = []
     models: list[ModelFit] = []
     steps: list[Step] = []
@@ -106,6 +117,8 @@ def read_trace(lines: Iterable[str]) -> Trace:
     for line in lines:
         event: dict[str, Any] = json.loads(line)
         match event.pop("event"):
+            case "profile":
+                start = _known_fields(Start, event)
             case "profile_pass":
                 event["stage_ms"] = tuple(event["stage_ms"])
                 passes.append(_known_fields(ProfilePass, event))
@@ -120,7 +133,7 @@ def read_trace(lines: Iterable[str]) -> Trace:
                     steps.append(_known_fields(Step, event))
             case "fallback":
                 fallback_reasons.append(event["reason"])
-    return Trace(tuple(passes), tuple(models), tuple(steps), tuple(fallback_reasons))
+    return Trace(start, tuple(passes), tuple(models), tuple(steps), tuple(fallback_reasons))
 
 
 def _known_fields(kind: type[Event], values: dict[str, Any]) -> Event:

@@ -27,6 +27,7 @@ class EngineSettings:
     pipeline_parallel_size: int = 2
     enable_prefix_caching: bool = False
     async_scheduling: bool | None = None
+    need_timing: bool = True
     extra_llm_arguments: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -41,7 +42,7 @@ class EngineSettings:
         """
         if self.mode == "fixed":
             return {"enabled": True, "smooth_factor": 0}
-        return {"enabled": True, "target": self.target}
+        return {"enabled": True, "target": self.target, "need_timing": self.need_timing}
 
     def llm_arguments(self) -> dict[str, Any]:
         """Arguments of `vllm.LLM`."""

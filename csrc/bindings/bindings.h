@@ -48,6 +48,7 @@ void bind_layer_split(pybind11::module_& module);
 void bind_planner(pybind11::module_& module);
 void bind_policy(pybind11::module_& module);
 void bind_policies(pybind11::module_& module);
+void bind_profile_design(pybind11::module_& module);
 void bind_simulator(pybind11::module_& module);
 
 }  // namespace cpp_chunk::bindings

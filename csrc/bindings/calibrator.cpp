@@ -19,6 +19,9 @@ void bind_calibrator(py::module_& module) {
            py::arg("profile_samples"), py::kw_only(), py::arg("capacity"),
            R"(Keep a profile, [(chunks, latency_ms), ...], and room for `capacity` recent steps.
 
+The profile is the prior of every refit: what recent steps do not tell, it does, up to a common
+factor. Recent steps count more than old ones; those before a drift are forgotten.
+
 Raises InvalidArgument for an unusable profile sample or a capacity outside [1, 10^6].)")
       .def(
           "add",
@@ -49,7 +52,11 @@ Lets other Python threads run meanwhile; until it returns, this object is not to
       .def_property_readonly("capacity", &Calibrator::capacity, "Most recent steps kept.")
       .def_property_readonly("num_recent", &Calibrator::num_recent, "Recent steps held now.")
       .def_property_readonly("num_rejected", &Calibrator::num_rejected,
-                             "Unusable samples dropped so far.");
+                             "Unusable samples dropped so far.")
+      .def_property_readonly("num_drifts", &Calibrator::num_drifts,
+                             "How often steps drifted from the model and it followed.")
+      .def_property_readonly("scale", &Calibrator::scale,
+                             "Recent step times over the profile's; 1 while nothing is known.");
 }
 
 }  // namespace cpp_chunk::bindings

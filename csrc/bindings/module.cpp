@@ -14,5 +14,6 @@ PYBIND11_MODULE(_core, module) {
   bindings::bind_policy(module);
   bindings::bind_planner(module);
   bindings::bind_policies(module);
+  bindings::bind_profile_design(module);
   bindings::bind_simulator(module);
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cpp_chunk/error.h"
+#include "cpp_chunk/feature_row.h"
 
 namespace cpp_chunk {
 namespace {
@@ -38,11 +39,6 @@ using Triangle = Eigen::Matrix<double, kAugmented, kAugmented>;
 using SubsetMatrix =
     Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor, kAugmented, kColumns>;
 using SubsetVector = Eigen::Matrix<double, Eigen::Dynamic, 1, Eigen::ColMajor, kColumns, 1>;
-
-std::array<double, kNumCoefficients> feature_row(const StepFeatures& features) noexcept {
-  return {features.half_square_sum, features.cross_sum, features.token_sum, features.context_sum,
-          1.0};
-}
 
 // Mean m with log(a/b) = (a-b)/m: a row divided by it has the log ratio as its residual, so a
 // step 30 times too fast pulls no harder than one 30 times too slow.
@@ -411,16 +407,12 @@ class Fitter {
     result.p95_relative_error = sorted_quantile((num_inliers * 95 + 99) / 100 - 1);
     result.condition_number = check_condition(triangle_, "the inliers among");
 
-    std::array<double, kNumCoefficients> values{};
+    FeatureRow values{};
     for (std::size_t column = 0; column < kNumCoefficients; ++column) {
       values[column] = solution(static_cast<Eigen::Index>(column)) / scale_[column];
       result.at_bound[column] = values[column] <= 0.0;
     }
-    result.model = LatencyModel({.quadratic = values[0],
-                                 .cross = values[1],
-                                 .linear = values[2],
-                                 .context = values[3],
-                                 .constant = values[4]});
+    result.model = LatencyModel(coefficients_of(values));
     return result;
   }
 
@@ -432,6 +424,17 @@ class Fitter {
 
 FitReport fit_latency_model(std::span<const MeasuredStep> steps, FitWorkspace& workspace) {
   return Fitter(steps, workspace).run();
+}
+
+std::vector<MeasuredStep> inliers_of(std::span<const MeasuredStep> steps,
+                                     const FitWorkspace& workspace) {
+  std::vector<MeasuredStep> inliers;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    if (workspace.weights_[i] > 0.0) {
+      inliers.push_back(steps[i]);
+    }
+  }
+  return inliers;
 }
 
 FitReport fit_latency_model(std::span<const MeasuredStep> steps) {

@@ -41,6 +41,8 @@ class FitWorkspace {
 
  private:
   friend class Fitter;
+  friend std::vector<MeasuredStep> inliers_of(std::span<const MeasuredStep> steps,
+                                              const FitWorkspace& workspace);
 
   std::size_t capacity_;
   std::vector<std::array<double, kNumCoefficients>> rows_;
@@ -59,6 +61,10 @@ class FitWorkspace {
 
 /// \brief As above with a workspace of its own.
 [[nodiscard]] FitReport fit_latency_model(std::span<const MeasuredStep> steps);
+
+/// \brief Of the steps that the workspace's last fit was given, those that got a weight in it.
+[[nodiscard]] std::vector<MeasuredStep> inliers_of(std::span<const MeasuredStep> steps,
+                                                   const FitWorkspace& workspace);
 
 /// \brief Whether a measured step can go into a fit.
 [[nodiscard]] bool is_usable(const MeasuredStep& step) noexcept;

@@ -18,6 +18,7 @@ __all__: list[str] = [
     "LatencyModel",
     "LayerSplit",
     "Plan",
+    "ProfileSpace",
     "RequestTimes",
     "SglangPolicy",
     "SimulatedPipeline",
@@ -33,8 +34,10 @@ __all__: list[str] = [
     "default_layer_split",
     "fit_latency_model",
     "makespan_bound_ms",
+    "next_passes",
     "plan_chunks",
     "plan_fixed_chunks",
+    "scouting_passes",
     "simulate",
     "terapipe_plan",
 ]
@@ -258,6 +261,9 @@ class Calibrator:
     ) -> None:
         """Keep a profile, [(chunks, latency_ms), ...], and room for `capacity` recent steps.
 
+        The profile is the prior of every refit: what recent steps do not tell, it does, up to a common
+        factor. Recent steps count more than old ones; those before a drift are forgotten.
+
         Raises InvalidArgument for an unusable profile sample or a capacity outside [1, 10^6].
         """
     def add(
@@ -284,11 +290,17 @@ class Calibrator:
     def capacity(self) -> int:
         """Most recent steps kept."""
     @property
+    def num_drifts(self) -> int:
+        """How often steps drifted from the model and it followed."""
+    @property
     def num_recent(self) -> int:
         """Recent steps held now."""
     @property
     def num_rejected(self) -> int:
         """Unusable samples dropped so far."""
+    @property
+    def scale(self) -> float:
+        """Recent step times over the profile's; 1 while nothing is known."""
 
 class StepFeatures:
     """What the latency of a step depends on, summed over its chunks."""
@@ -491,6 +503,23 @@ class TerapipePolicy(ChunkPolicy):
         """Make the policy for equal stages, one model each.
 
         Raises InvalidArgument, while serving too, where terapipe_plan refuses.
+        """
+
+class ProfileSpace:
+    """What passes of a start-up profile may be."""
+    def __init__(
+        self,
+        *,
+        smallest_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
+        max_chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
+        max_context_tokens: typing.SupportsInt | typing.SupportsIndex,
+        alignment: typing.SupportsInt | typing.SupportsIndex = 1,
+        longest_pass_ms: typing.SupportsFloat | typing.SupportsIndex = ...,
+    ) -> None:
+        """Chunks of smallest to max_chunk_tokens with a history, together up to max_context_tokens.
+
+        Sizes and histories are multiples of alignment where they can be; no pass is chosen that is
+        expected to take longer than longest_pass_ms.
         """
 
 class SimulatedRequest:
@@ -743,6 +772,28 @@ def makespan_bound_ms(
     Raises InvalidArgument for an empty backlog or bad counts.
     """
 
+def next_passes(
+    space: ProfileSpace,
+    measured: collections.abc.Sequence[
+        tuple[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+            ],
+            typing.SupportsFloat | typing.SupportsIndex,
+        ]
+    ],
+    *,
+    num_new: typing.SupportsInt | typing.SupportsIndex,
+    num_repeats: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> list[tuple[int, int]]:
+    """The passes that tell most beside those that were measured: an optimal (I-optimal) design.
+
+    measured: [((num_tokens, num_computed_tokens), latency_ms), ...], at least one.
+    num_new: passes that differ from all measured ones; num_repeats: such as were measured once, where
+    a mistake costs most. Returns new passes, then repeats, as [(num_tokens, num_computed_tokens), ...];
+    fewer where the space has no more. Raises InvalidArgument for a space without room or an unusable pass.
+    """
+
 def plan_chunks(
     stages: collections.abc.Sequence[LatencyModel],
     prompt_tokens: typing.SupportsInt | typing.SupportsIndex,
@@ -775,6 +826,12 @@ def plan_fixed_chunks(
     """One prompt in chunks of chunk_tokens, the last one smaller: what dynamic chunks compete with.
 
     Raises InvalidArgument for counts outside of [1, 10^12].
+    """
+
+def scouting_passes(space: ProfileSpace) -> list[tuple[int, int]]:
+    """The passes to measure before anything is known, as [(num_tokens, num_computed_tokens), ...].
+
+    Small ones, the cheapest first. Raises InvalidArgument for a space without room.
     """
 
 def simulate(

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prometheus_client import REGISTRY
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from cpp_chunk.status import make_status_file, read_status
@@ -41,8 +46,42 @@ class EngineCollector(Collector):
             "Steps whose compute time came in from every stage.",
             value=status.measured_steps,
         )
+        skipped = CounterMetricFamily(
+            "cpp_chunk:skipped_steps",
+            "Steps whose time could not be attributed to what they held, by why not.",
+            labels=["reason"],
+        )
+        for reason, count in status.skipped_steps.items():
+            skipped.add_metric([reason], count)
+        yield skipped
         yield CounterMetricFamily(
             "cpp_chunk:refits", "Times the latency model was refitted.", value=status.refits
+        )
+        yield CounterMetricFamily(
+            "cpp_chunk:drifts",
+            "Times that a stage's steps drifted from its model and the model followed.",
+            value=status.drifts,
+        )
+        yield SummaryMetricFamily(
+            "cpp_chunk:prediction_error_ratio",
+            "Relative error of the step time predicted for a step with prefill, when scheduled.",
+            count_value=status.prediction_errors,
+            sum_value=status.prediction_error_sum,
+        )
+        yield GaugeMetricFamily(
+            "cpp_chunk:dynamic",
+            "1 while chunks are dynamic, 0 while they are fixed.",
+            value=status.target_ms is not None,
+        )
+        yield GaugeMetricFamily(
+            "cpp_chunk:profile_passes",
+            "Real passes that the start-up profile took, probes included.",
+            value=status.profile_passes,
+        )
+        yield GaugeMetricFamily(
+            "cpp_chunk:profile_seconds",
+            "Time that the start-up profile took.",
+            value=status.profile_s,
         )
         if status.target_ms is not None:
             yield GaugeMetricFamily(

@@ -12,6 +12,7 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,11 +22,34 @@ STATUS_FILE_VARIABLE = "CPP_CHUNK_STATUS_FILE"
 class EngineStatus(BaseModel):
     """Figures since the engine core started."""
 
+    # By what failed, or was found wanting.
     fallbacks: dict[str, int] = {}
     measured_steps: int = 0
+    # Steps of which no time could be attributed to what they held, by why not.
+    skipped_steps: dict[str, int] = {}
     refits: int = 0
+    drifts: int = 0
+    # None while chunks are fixed.
     target_ms: float | None = None
+    # Of the model on what it was fitted to.
     mean_relative_error: float | None = None
+    # |predicted / measured - 1| of measured steps with prefill in them, by the model that was in
+    # force when they were scheduled: sum and number of all, median of recent ones.
+    prediction_error_sum: float = 0.0
+    prediction_errors: int = 0
+    median_error: float | None = None
+    profile: Literal["measured", "remembered"] | None = None
+    profile_passes: int = 0
+    profile_s: float = 0.0
+
+    def count_fallback(self, reason: str) -> None:
+        """Counts one more."""
+        self.fallbacks[reason] = self.fallbacks.get(reason, 0) + 1
+
+    def count_skipped(self, reason: str, num_steps: int = 1) -> None:
+        """Counts more steps."""
+        if num_steps:
+            self.skipped_steps[reason] = self.skipped_steps.get(reason, 0) + num_steps
 
 
 def make_status_file() -> Path:

@@ -11,6 +11,8 @@ import random
 import sys
 from typing import Any
 
+from benchmarks.engine_faults.profile_watch import ProfileWatch
+
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 PROMPT_TOKENS = 6000
 BUDGET_TOKENS = 4096
@@ -37,8 +39,7 @@ class Probe:
     def __init__(self, model: str) -> None:
         from vllm import LLM
 
-        self.blocks: dict[str, Any] = {}
-        self._watch_profile()
+        self.watch = ProfileWatch()
         self.llm = LLM(
             model,
             load_format="dummy",
@@ -71,37 +72,6 @@ class Probe:
 
         self.scheduler.schedule = recorded
 
-    def _watch_profile(self) -> None:
-        """Notes the KV cache's state around the start-up profile."""
-        from cpp_chunk.engine import profile
-
-        run = profile.Profiler.run
-        blocks = self.blocks
-
-        def state(scheduler: Any) -> dict[str, Any]:
-            manager = scheduler.kv_cache_manager
-            return {
-                "free_blocks": manager.block_pool.get_num_free_blocks(),
-                "cached_blocks": len(manager.block_pool.cached_block_hash_to_block),
-                "usage": manager.usage,
-                "requests": len(scheduler.requests),
-                "running": len(scheduler.running),
-                "waiting": len(scheduler.waiting),
-                "prefix_queries": manager.prefix_cache_stats.queries
-                if manager.prefix_cache_stats
-                else 0,
-            }
-
-        def watched(profiler: profile.Profiler) -> tuple[profile.ProfilePass, ...]:
-            blocks["before"] = state(profiler._scheduler)
-            passes = run(profiler)
-            blocks["after"] = state(profiler._scheduler)
-            blocks["passes"] = [[p.num_tokens, p.num_computed_tokens] for p in passes]
-            blocks["num_runs"] = profiler.step_id
-            return passes
-
-        profile.Profiler.run = watched  # type: ignore[method-assign]
-
     def generate(self, *prompts: list[int], max_tokens: int = 1) -> list[list[int]]:
         from vllm import SamplingParams
 
@@ -119,7 +89,7 @@ class Probe:
         facts: dict[str, Any] = {
             "scheduler_class": type(self.scheduler).__name__,
             "bases": [base.__name__ for base in type(self.scheduler).__mro__],
-            "blocks": self.blocks,
+            "profile": self.watch.facts,
             "block_size": self.scheduler.block_size,
         }
         self.generate(prompt)
@@ -129,7 +99,7 @@ class Probe:
         facts["prefix_hit"] = list(self.steps)
         self.generate(*(rng.choices(range(256), k=n) for n in (3000, 40, 3000)), max_tokens=24)
         facts["mixed"] = list(self.steps)
-        facts["measured_steps"] = self.scheduler._cpp_chunk_feedback._status.measured_steps
+        facts["measured_steps"] = self.scheduler._cpp_chunk_feedback._report.status.measured_steps
         fresh = rng.choices(range(256), k=PROMPT_TOKENS)
         self.scheduler._cpp_chunk_chooser = BrokenChooser()
         facts["tokens_while_broken"] = len(self.generate(fresh, max_tokens=4)[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -90,7 +91,7 @@ def test_a_completion_is_answered(server: tuple[str, Path], model: Path) -> None
     assert reply["usage"]["prompt_tokens"] == 6000
     assert reply["usage"]["completion_tokens"] >= 1
     log = log_path.read_text()
-    assert "[cpp_chunk] profiled" in log
+    assert "[cpp_chunk] measured profile" in log
     assert "[cpp_chunk] stage 0: " in log
     assert "[cpp_chunk] stage 1: " in log
     assert "ms a step" in log
@@ -107,3 +108,35 @@ def test_our_figures_are_on_the_metrics_page(server: tuple[str, Path]) -> None:
     assert figures["cpp_chunk:target_seconds"] > 0
     assert 0 < figures["cpp_chunk:model_error_ratio"] < 1
     assert "vllm:prompt_tokens_total" in page
+
+
+def prefix_cache_hits(url: str) -> float:
+    page = get(f"{url}/metrics")
+    (line,) = re.findall(r"^vllm:prefix_cache_hits_total.*$", page, re.MULTILINE)
+    return float(line.split()[-1])
+
+
+def test_calibrate_drives_the_server(server: tuple[str, Path]) -> None:
+    url, _ = server
+    hits_before = prefix_cache_hits(url)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "cpp_chunk.cli", "calibrate", url),
+            *("--prompts", "2", "--prompt-tokens", "2048", "--json"),
+        ],
+        env={**os.environ, "NO_PROXY": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["prompt_tokens"] == 2048
+    assert len(result["prompts"]) == 2
+    for prompt in result["prompts"]:
+        assert prompt["ttft_ms"] > 0
+        # A short prompt's times come in only with later steps: the command brings these.
+        assert prompt["measured_steps"] >= 1
+        assert prompt["prediction_error_ratio"] > 0
+    assert prefix_cache_hits(url) == hits_before

@@ -6,7 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cpp_chunk.engine.model_shape import layers_of_stages, preferred_multiples
+from cpp_chunk.engine.model_shape import (
+    alignment_tokens,
+    layers_of_stages,
+    preferred_multiples,
+)
 
 
 def vllm_config(**changes: Any) -> Any:
@@ -64,3 +68,26 @@ def test_nothing_is_known_of_an_older_configuration() -> None:
     del config.compilation_config.pass_config
     del config.parallel_config.prefill_context_parallel_size
     assert preferred_multiples(config) == []
+
+
+def scheduler(block_size: int, *specs: Any, cache_mode: str = "none") -> Any:
+    return SimpleNamespace(
+        block_size=block_size,
+        vllm_config=SimpleNamespace(cache_config=SimpleNamespace(mamba_cache_mode=cache_mode)),
+        kv_cache_config=SimpleNamespace(
+            kv_cache_groups=[SimpleNamespace(kv_cache_spec=spec) for spec in specs]
+        ),
+    )
+
+
+def test_blocks_of_states_that_are_not_cached_align_nothing() -> None:
+    interface = pytest.importorskip("vllm.v1.kv_cache_interface")
+    torch = pytest.importorskip("torch")
+    attention = SimpleNamespace(block_size=128)
+    state = interface.MambaSpec(block_size=16384, shapes=((1,),), dtypes=(torch.float32,))
+    assert alignment_tokens(scheduler(128, attention)) == 128
+    assert alignment_tokens(scheduler(16384, attention, state)) == 128
+    # Two context-parallel ranks share a block.
+    assert alignment_tokens(scheduler(2 * 16384, attention, state)) == 256
+    assert alignment_tokens(scheduler(256, attention, state, cache_mode="align")) == 256
+    assert alignment_tokens(scheduler(16384, state)) == 16384

@@ -10,6 +10,7 @@ from cpp_chunk import LatencyModel, fit_latency_model
 from cpp_chunk.engine.stage_fits import StageFits
 from cpp_chunk.engine.trace import Trace
 from cpp_chunk.profile_file import PipelineProfile, ProfileError, read_profile, write_profile
+from remembered import profile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +84,13 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path: Path) -> None:
     assert read_profile(path).gap_ms == 0.2
 
 
+def test_what_the_engine_remembers_is_a_profile_file(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    write_profile(path, profile())
+    assert read_profile(path) == profile()
+    assert profile().measured_at is not None
+
+
 def changed(**values: Any) -> dict[str, Any]:
     return {**PROFILE, **values}
 
@@ -105,6 +113,13 @@ def changed(**values: Any) -> dict[str, Any]:
         (changed(gap_ms=-0.5), r"gap_ms is -0\.5: allowed is a finite number of milliseconds"),
         (changed(version=2), r"version is 2: allowed is 1"),
         (changed(format="other"), r"format is 'other': allowed is \"cpp_chunk profile\""),
+        (changed(passes=[{"num_tokens": 0}]), r"passes\.0\.num_tokens is 0: allowed is a whole"),
+        (changed(passes=[{}]), r"passes\.0\.num_tokens is missing\. Needed are num_tokens, num_c"),
+        (changed(deployment={"colour": 1}), r"deployment\.model is missing\. Needed are model"),
+        (changed(deployment=3), r"deployment is 3: allowed is an object that says"),
+        (changed(measured_at="noon"), r"measured_at is 'noon': allowed is an ISO 8601 time in UTC"),
+        (changed(seconds=-1), r"seconds is -1: allowed is a finite number of seconds"),
+        ({"format": "cpp_chunk profile"}, r"stages is missing\. Needed are stages\."),
         (changed(gap=1), r"gap is not a known key\. Allowed are format, version, stages, gap_ms"),
         ({"a": 1}, r"is not a profile: allowed is a JSON object with \"format\""),
         ([1], r"holds a JSON list: allowed is"),

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cpp_chunk.worker.timer import DeviceStopwatch, HostStopwatch, StepTimer
+from cpp_chunk.worker.stopwatch import DeviceStopwatch, HostStopwatch
+from cpp_chunk.worker.timer import StepTimer
 
 
 def step(number: int | None) -> Any:

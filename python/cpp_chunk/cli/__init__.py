@@ -1,1 +1,1 @@
-"""The `cpp-chunk` command: plan and simulate chunked prefill without vLLM and without a device."""
+"""The `cpp-chunk` command: plan and simulate without vLLM, look after engines that run."""

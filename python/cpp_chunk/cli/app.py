@@ -9,7 +9,7 @@ import typer
 
 from cpp_chunk import __version__
 from cpp_chunk._core import Error
-from cpp_chunk.cli import plan, simulate
+from cpp_chunk.cli import calibrate, doctor, plan, profile, simulate
 from cpp_chunk.cli.errors import CommandError
 from cpp_chunk.cli.help import with_examples
 
@@ -25,13 +25,17 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 app = typer.Typer(
     name="cpp-chunk",
     help="Chunked prefill under pipeline parallelism: plan a prompt's chunks, or simulate a "
-    "workload, from a latency model. Needs neither vLLM nor a device.",
+    "workload, from a latency model, with neither vLLM nor a device; look after an engine's "
+    "profiles, and ask whether dynamic chunks would run here.",
     rich_markup_mode="rich",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command(cls=with_examples(plan.EXAMPLES))(plan.plan)
 app.command(cls=with_examples(simulate.EXAMPLES))(simulate.simulate)
+app.command(cls=with_examples(calibrate.EXAMPLES))(calibrate.calibrate)
+app.command(cls=with_examples(doctor.EXAMPLES))(doctor.doctor)
+app.add_typer(profile.app, name="profile")
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001

@@ -127,6 +127,7 @@ def _layer_partition(text: str) -> LayerPartition:
 NON_NEGATIVE = Kind(_non_negative, "a finite number of at least 0")
 MILLISECONDS = Kind(_non_negative, "a finite number of milliseconds of at least 0")
 POSITIVE_MILLISECONDS = Kind(_positive, "a finite number of milliseconds above 0")
+SECONDS = Kind(_positive, "a finite number of seconds above 0")
 RATE = Kind(_positive, "a finite number of requests a second above 0")
 SHARE = Kind(_share, "a number from 0 to 1")
 LAYERS = Kind(_layer_partition, "whole numbers of layers from 1, one a stage, such as 16,15,15,15")

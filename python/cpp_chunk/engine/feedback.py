@@ -7,54 +7,37 @@ steps later: the workers are asked once in a while and nobody waits for their an
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cpp_chunk._core import FitRefused
+from cpp_chunk.engine.noted_step import NotedStep
 from cpp_chunk.log import init_logger
-from cpp_chunk.status import EngineStatus, write_status
-from cpp_chunk.worker.timer import RING_STEPS, STEP_ID
+from cpp_chunk.worker.stopwatch import RING_STEPS
+from cpp_chunk.worker.timer import STEP_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from vllm.v1.core.sched.output import SchedulerOutput
     from vllm.v1.request import Request
 
     from cpp_chunk._core import LatencyModel
     from cpp_chunk.engine.gap import GapMeter
+    from cpp_chunk.engine.guard import Guard
+    from cpp_chunk.engine.lone_prompt import LonePrompts
     from cpp_chunk.engine.planner import ServingPlanner
-    from cpp_chunk.engine.stage_fits import Chunks, StageCalibrators, StageFits
+    from cpp_chunk.engine.report import Report
+    from cpp_chunk.engine.stage_fits import StageCalibrators, StageFits, StepSample
     from cpp_chunk.engine.stages import StageTimers, StageTimes, StepOnStages
     from cpp_chunk.engine.trace import Trace
 
 logger = init_logger(__name__)
 
-_COLLECT_EVERY_STEPS = 16
-_REFIT_EVERY_SAMPLES = 16
+_COLLECT_EVERY_NOTED = 8
+_REFIT_EVERY_SAMPLES = 8
 # Of steps that hold decodes alone, one in this many is noted: they are many and alike.
 _NOTE_DECODES_EVERY_STEPS = 16
-
-
-@dataclass(slots=True)
-class _NotedStep:
-    request_ids: list[str]
-    chunks: Chunks
-    target_ms: float | None
-    models: Sequence[LatencyModel]  # those in force when it was scheduled
-
-    @property
-    def predicted_ms(self) -> float | None:
-        """Compute on the slowest stage, as predicted when it was scheduled."""
-        return max((model.step_ms(self.chunks) for model in self.models), default=None)
-
-    def continues(self, before: _NotedStep) -> bool:
-        """Whether a prompt had a chunk in that step and has one in this: no pause between."""
-        return any(
-            chunk[0] > 1 and request_id in before.request_ids
-            for request_id, chunk in zip(self.request_ids, self.chunks, strict=True)
-        )
 
 
 class Feedback:
@@ -67,8 +50,12 @@ class Feedback:
         models: the profile's, one a stage; none if it carried no fit.
         num_stages: a step counts once this many stages have timed it.
         gaps: a step's cost beyond its compute; has seen the profile.
+        guard: whether the planner is to be trusted.
+        lone_prompts: what the guard knows of whole prompts; None if it need not know.
+        first_step_id: the last one of the profile.
+        background: one thread, for what takes longer than a step may be kept waiting for.
         trace: where steps and models are written, if the user wants that.
-        status: the figures that the front end shows.
+        report: the figures that others see.
     """
 
     def __init__(
@@ -80,9 +67,12 @@ class Feedback:
         models: Sequence[LatencyModel],
         num_stages: int,
         gaps: GapMeter,
+        guard: Guard,
+        lone_prompts: LonePrompts | None,
         first_step_id: int,
+        background: ThreadPoolExecutor,
         trace: Trace,
-        status: EngineStatus,
+        report: Report,
     ) -> None:
         self._stages = stages
         self._planner = planner
@@ -90,34 +80,44 @@ class Feedback:
         self._models = models
         self._num_stages = num_stages
         self._gaps = gaps
-        self._last_joined: tuple[_NotedStep, StepOnStages] | None = None
+        self._guard = guard
+        self._lone_prompts = lone_prompts
+        self._background = background
         self._trace = trace
-        self._status = status
+        self._report = report
         self._step_id = first_step_id
-        self._noted: dict[int, _NotedStep] = {}
+        self._noted: dict[int, NotedStep] = {}
+        self._last_joined: tuple[NotedStep, StepOnStages] | None = None
         self._last_joined_step_id = first_step_id
-        self._steps_since_request = 0
-        self._waiting_samples: list[tuple[Chunks, list[float]]] = []
-        self._refitter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cpp-chunk-refit")
+        self._noted_since_request = 0
+        self._waiting_samples: list[StepSample] = []
         self._refit: Future[StageFits] | None = None
         self._refused_before = False
+        self._distrusted_before = False
+        self._num_unusable = 0
 
     def scheduled(self, output: SchedulerOutput, requests: Mapping[str, Request]) -> None:
         """Notes the step that `schedule()` has just made, and numbers it for the timers."""
         self._step_id += 1
         setattr(output, STEP_ID, self._step_id)
-        self._steps_since_request += 1
         tokens = output.num_scheduled_tokens
         decodes_only = output.total_num_scheduled_tokens == len(tokens)
         if decodes_only and self._step_id % _NOTE_DECODES_EVERY_STEPS:
             return
+        if getattr(output, "scheduled_encoder_inputs", None):
+            # An image's encoder runs in the same call, and nobody can tell how long it took.
+            self._report.status.count_skipped("encoder inputs")
+            return
         # schedule() has moved num_computed_tokens past this step already.
         chunks = [(n, requests[key].num_computed_tokens - n) for key, n in tokens.items()]
-        step = _NotedStep(list(tokens), chunks, self._planner.target_ms, self._models)
+        remaining = [requests[key].num_tokens - requests[key].num_computed_tokens for key in tokens]
+        step = NotedStep(list(tokens), chunks, remaining, self._planner.target_ms, self._models)
         self._noted[self._step_id] = step
+        self._noted_since_request += 1
         # No worker's ring reaches further back: the times of an older step are lost.
         if len(self._noted) > RING_STEPS:
             del self._noted[next(iter(self._noted))]
+            self._report.status.count_skipped("lost")
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug(
                 "step %d: %s, target %s ms, predicted %s ms",
@@ -133,55 +133,97 @@ class Feedback:
         times = self._stages.poll()
         if times is not None:
             self._join(times)
-        if self._noted and (idle or self._steps_since_request >= _COLLECT_EVERY_STEPS):
-            self._steps_since_request = 0
+        if self._noted and (idle or self._noted_since_request >= _COLLECT_EVERY_NOTED):
+            self._noted_since_request = 0
             self._stages.request(self._last_joined_step_id)
 
     def fell_back(self, doing: str, error: BaseException) -> None:
         """Dynamic chunks are off from here on."""
         self._trace.write("fallback", reason=f"{doing}: {error!r}")
-        self._status.fallbacks[doing] = self._status.fallbacks.get(doing, 0) + 1
+        self._report.status.count_fallback(doing)
+        self._report.fixed_because = f"{doing} failed: {error!r}"
         self._planner.forget_models()
-        self._publish()
+        self._publish(is_news=True)
+
+    def ended(self) -> None:
+        """The engine stops: what has come in is kept."""
+        self._publish(is_news=True)
+        self._background.shutdown(wait=False)
 
     def _join(self, times: StageTimes) -> None:
-        for step_id in sorted(times):
+        # Steps end in order: up to here every stage has none left to tell of.
+        complete = self._last_common_step(times)
+        for step_id in sorted(key for key in times if key <= complete):
             stages = times[step_id]
-            if len(stages) < self._num_stages:
-                break
-            self._last_joined_step_id = step_id
             step = self._noted.pop(step_id, None)
-            if step is None:
+            if step is None or len(stages) < self._num_stages:
                 self._last_joined = None
+                self._report.status.count_skipped("not timed by every stage", int(step is not None))
                 continue
-            self._measure_gap(step, stages)
-            self._status.measured_steps += 1
-            self._trace_step(step_id, step, stages)
-            stage_ms = [compute_ms for _, (_, compute_ms) in sorted(stages.items())]
-            self._waiting_samples.append((step.chunks, stage_ms))
-        for step_id in [key for key in self._noted if key <= self._last_joined_step_id]:
-            del self._noted[step_id]
+            self._take_step(step_id, step, stages)
+        if complete > self._last_joined_step_id:
+            self._last_joined_step_id = complete
+            lost = [key for key in self._noted if key <= complete]
+            for step_id in lost:
+                del self._noted[step_id]
+            self._report.status.count_skipped("lost", len(lost))
+        if self._guard.weigh():
+            self._follow_guard()
         if self._refit is None and len(self._waiting_samples) >= _REFIT_EVERY_SAMPLES:
-            self._start_refit()
+            samples, self._waiting_samples = self._waiting_samples, []
+            self._refit = self._background.submit(self._calibrators.update, samples)
         self._publish()
 
-    def _measure_gap(self, step: _NotedStep, stages: StepOnStages) -> None:
+    def _last_common_step(self, times: StageTimes) -> int:
+        last = dict.fromkeys(range(self._num_stages), 0)
+        for step_id, stages in times.items():
+            for stage in stages:
+                last[stage] = max(last[stage], step_id)
+        return min(last.values())
+
+    def _take_step(self, step_id: int, step: NotedStep, stages: StepOnStages) -> None:
+        status = self._report.status
         before, self._last_joined = self._last_joined, (step, stages)
         if before is not None and step.continues(before[0]):
             self._gaps.add(before[1][0], stages[0])
+        stage_ms = [compute_ms for _, (_, compute_ms) in sorted(stages.items())]
+        self._waiting_samples.append((step.chunks, stage_ms))
+        status.measured_steps += 1
+        predicted_ms, measured_ms = step.predicted_ms, max(stage_ms)
+        if predicted_ms is not None and step.has_prefill and measured_ms > 0:
+            status.prediction_error_sum += abs(predicted_ms / measured_ms - 1)
+            status.prediction_errors += 1
+            self._guard.add_step(predicted_ms, measured_ms)
+        if self._lone_prompts is not None:
+            prompt = self._lone_prompts.add(step, stages, self._gaps.gap_ms)
+            if prompt is not None:
+                self._guard.add_prompt(*prompt)
+        self._trace_step(step_id, step, stages)
 
-    def _start_refit(self) -> None:
-        """Fits in a thread: it takes longer than a step may be kept waiting for."""
-        for chunks, stage_ms in self._waiting_samples:
-            self._calibrators.add(chunks, stage_ms)
-        self._waiting_samples.clear()
-        self._refit = self._refitter.submit(self._calibrators.refit)
+    def _follow_guard(self) -> None:
+        """Trust was lost, or has come back."""
+        distrust = self._guard.distrust
+        self._planner.trust(trusted=distrust is None)
+        self._trace.write("guard", distrust=distrust)
+        self._report.fixed_because = distrust
+        if distrust is None:
+            logger.info("predictions hold again: dynamic chunks")
+        else:
+            self._report.status.count_fallback("guard")
+            # Said once: it may happen again and again on a machine with a noisy neighbour.
+            say = logger.debug if self._distrusted_before else logger.warning
+            say("%s: fixed chunks until predictions hold again", distrust)
+            self._distrusted_before = True
+        self._publish(is_news=True)
 
     def _take_refit(self) -> None:
         """Swaps the models once fits are there."""
         if self._refit is None or not self._refit.done():
             return
         refit, self._refit = self._refit, None
+        status = self._report.status
+        num_unusable, self._num_unusable = self._num_unusable, self._calibrators.num_rejected
+        status.count_skipped("unusable time", self._num_unusable - num_unusable)
         try:
             fits = refit.result()
         except FitRefused as error:
@@ -190,8 +232,11 @@ class Feedback:
                 logger.info("calibration %s: %s", has, error)
             self._refused_before = True
             return
-        self._status.refits += 1
-        self._status.mean_relative_error = fits.worst.mean_relative_error
+        if self._calibrators.num_drifts > status.drifts:
+            logger.info("step times have drifted: the models follow")
+        status.drifts = self._calibrators.num_drifts
+        status.refits += 1
+        status.mean_relative_error = fits.worst.mean_relative_error
         self._models = fits.models
         self._planner.set_models(fits.models, self._gaps.gap_ms)
         self._trace.write_models("calibration", fits, self._gaps.gap_ms)
@@ -202,13 +247,14 @@ class Feedback:
         )
         self._publish()
 
-    def _publish(self) -> None:
+    def _publish(self, *, is_news: bool = False) -> None:
         """Lets others see what has come in."""
         self._trace.flush()
-        self._status.target_ms = self._planner.target_ms
-        write_status(self._status)
+        self._report.status.target_ms = self._planner.target_ms
+        self._report.status.median_error = self._guard.median_error
+        self._report.publish(is_news=is_news)
 
-    def _trace_step(self, step_id: int, step: _NotedStep, stages: StepOnStages) -> None:
+    def _trace_step(self, step_id: int, step: NotedStep, stages: StepOnStages) -> None:
         if not self._trace.is_wanted:
             return
         chunks: list[Any] = [

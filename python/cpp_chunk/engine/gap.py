@@ -19,9 +19,13 @@ class GapMeter:
     Where later stages hold the pipeline up, the first one's idle time is longer than the cost;
     where it is itself the slowest, it is the cost. The lower quartile is of the second kind.
     One stage's clock is enough: those of stages on other hosts need not agree with it.
+
+    Args:
+        gap_ms: what is known of it before enough gaps were seen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gap_ms: float = 0.0) -> None:
+        self._known_ms = gap_ms
         self._gaps_ms: deque[float] = deque(maxlen=_RING_GAPS)
 
     def add(self, before: tuple[float, float], after: tuple[float, float]) -> None:
@@ -36,7 +40,7 @@ class GapMeter:
 
     @property
     def gap_ms(self) -> float:
-        """The cost; 0 before enough gaps were seen."""
+        """The cost."""
         if len(self._gaps_ms) < _FEWEST_GAPS:
-            return 0.0
+            return self._known_ms
         return statistics.quantiles(self._gaps_ms, n=4)[0]

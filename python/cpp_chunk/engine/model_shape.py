@@ -1,10 +1,11 @@
 """What vLLM's configuration says about the model's shape: layers of each stage, liked token counts.
 
-Both are hints: where a vLLM release does not say, there is none.
+The layers and the liked counts are hints: where a vLLM release does not say, there is none.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 # Rows of the tiles in which fused MoE kernels and the GEMMs beside them go through a batch.
@@ -21,6 +22,25 @@ def layers_of_stages(vllm_config: Any) -> list[int] | None:
         return None
     bounds = [get_pp_indices(num_layers, stage, num_stages) for stage in range(num_stages)]
     return [end - start for start, end in bounds]
+
+
+def alignment_tokens(scheduler: Any) -> int:
+    """What chunks must end on multiples of: the KV block.
+
+    In a hybrid model vLLM's own number spans the blocks of state layers too, which are as long as
+    `max_model_len` where states are not cached. Such a block is never filled: it aligns nothing.
+    """
+    from vllm.v1.kv_cache_interface import MambaSpec
+
+    whole: int = scheduler.block_size
+    if getattr(scheduler.vllm_config.cache_config, "mamba_cache_mode", "none") != "none":
+        return whole
+    specs = [group.kv_cache_spec for group in scheduler.kv_cache_config.kv_cache_groups]
+    blocks = [spec.block_size for spec in specs if not isinstance(spec, MambaSpec)]
+    if len(blocks) == len(specs) or not blocks:
+        return whole
+    # The number also counts the ranks that a block is cut over.
+    return math.lcm(*blocks) * (whole // math.lcm(*(spec.block_size for spec in specs)))
 
 
 def preferred_multiples(vllm_config: Any) -> list[int]:

@@ -72,7 +72,10 @@ class ServingPlanner:
                 config.min_chunk,
                 max_chunk_tokens,
             )
+        # What was made of the models, and the same while it may choose.
+        self._made: ChunkPlanner | None = None
         self._native: ChunkPlanner | None = None
+        self._is_trusted = True
 
     @property
     def limits(self) -> dict[str, int | float | list[int]]:
@@ -104,19 +107,31 @@ class ServingPlanner:
             return
         stages = [model.with_overhead(gap_ms) for model in models]
         target_ms = self._fixed_target_ms(stages)
-        if self._native is not None:
-            self._native.set_stages(stages, target_ms)
+        if self._made is not None:
+            self._made.set_stages(stages, target_ms)
             return
-        self._native = ChunkPlanner(
+        self._made = ChunkPlanner(
             stages,
             smooth_factor=self._config.smooth_factor,
             target_ms=target_ms,
             **self.limits,  # type: ignore[arg-type]
         )
+        self.trust(trusted=self._is_trusted)
+
+    def trust(self, *, trusted: bool) -> None:
+        """Whether the models may choose chunks; while not, chunks are fixed."""
+        self._is_trusted = trusted
+        self._native = self._made if trusted else None
 
     def forget_models(self) -> None:
         """Chunks are fixed from here on."""
-        self._native = None
+        self._made = self._native = None
+
+    @property
+    def is_untuned(self) -> bool:
+        """Whether the user left it to us how long a step is."""
+        config = self._config
+        return config.target == "auto" and config.max_step_ms is None and config.smooth_factor == 1
 
     def set_backlog(self, prompts: Sequence[tuple[int, int]], num_under_way: int) -> None:
         """Prompts have joined: with target `"auto"`, the step time is weighed anew."""

@@ -1,4 +1,4 @@
-"""Profile: which start-up passes, how one is run, and what is put back.
+"""Profile: how a start-up pass is run, and what is put back.
 
 A pass is one chunk of `x` tokens at history `h`, run through the real scheduler and the real
 executor: a synthetic request is added with `num_computed_tokens = h`, as one that is resumed
@@ -7,30 +7,36 @@ after a remote KV load has it, so nothing of the history is computed and no layo
 
 from __future__ import annotations
 
+import contextlib
+import math
 import random
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from tqdm import tqdm
 
 from cpp_chunk.engine.planner import OneChunk
 from cpp_chunk.log import init_logger
 from cpp_chunk.worker.timer import STEP_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
     from cpp_chunk.engine.stages import StageTimers, StageTimes
 
 logger = init_logger(__name__)
 
-MAX_PASSES = 24
-_NUM_MEASURED_TWICE = 8
 # A pass leaves this much of its prompt, so nothing is sampled, and the prompt is still a prefill
 # that the chooser can hold back while the next pass goes.
 _TOKENS_LEFT = 2
+# Passes are chosen to be far shorter. One that takes this long met something that a profile must
+# not be built on: a stage that hung, a machine that swaps.
+LONGEST_PASS_S = 30.0
 
 
-class ProfileError(RuntimeError):
+class ProfilingError(RuntimeError):
     """The profile could not be taken; the message says why."""
 
 
@@ -50,51 +56,21 @@ class ProfilePass:
     stages: tuple[tuple[float, float], ...]
 
     @property
+    def stage_ms(self) -> list[float]:
+        """Each stage's compute."""
+        return [compute_ms for _, compute_ms in self.stages]
+
+    @property
     def slowest_ms(self) -> float:
         """The slowest stage's compute."""
-        return max(compute_ms for _, compute_ms in self.stages)
-
-
-def plan_passes(
-    max_chunk_tokens: int, max_context_tokens: int, alignment_tokens: int
-) -> list[tuple[int, int]]:
-    """The passes as (num_tokens, num_computed_tokens), the cheapest first, warm-up excluded.
-
-    Large chunks are measured without history and long histories with small chunks: that
-    separates the five coefficients, and no pass costs more than the largest step that serving
-    may run. The cheapest are measured twice: there noise is largest, and a mistake about the
-    constant dearest.
-
-    Args:
-        max_chunk_tokens: vLLM's token budget of a step.
-        max_context_tokens: what a request may hold: `max_model_len`, or the KV cache if smaller.
-        alignment_tokens: sizes and histories are multiples of this where they can be.
-    """
-
-    def aligned(num_tokens: float) -> int:
-        return max(1, int(num_tokens) // alignment_tokens * alignment_tokens or int(num_tokens))
-
-    largest = min(max_chunk_tokens, max_context_tokens - 1)
-    sizes = sorted({aligned(largest / 2**power) for power in range(7)}, reverse=True)
-    # Below the alignment little is scheduled but tails, and below 32 a pass is all overhead; but
-    # under a small budget a fit needs some sizes too.
-    smallest = max(32, min(alignment_tokens, largest // 8))
-    sizes = [size for size in sizes if size >= min(largest, smallest)]
-    passes = {(size, 0) for size in sizes[:6]}
-    middle, small = sizes[len(sizes) // 2], sizes[-1]
-    for size, shares in ((middle, (0.25, 0.5, 0.75, 1.0)), (small, (0.25, 0.5, 1.0))):
-        passes |= {(size, aligned(share * (max_context_tokens - 1 - size))) for share in shares}
-    # What a pass costs grows with the cells of the attention matrix; a token costs about as
-    # much as a thousand cells in models of any size that is served.
-    by_cost = sorted(passes, key=lambda one: one[0] * (1000 + one[1] + one[0] / 2))
-    return sorted(by_cost + by_cost[:_NUM_MEASURED_TWICE], key=by_cost.index)
+        return max(self.stage_ms)
 
 
 class Profiler:
-    """Runs passes on the loaded model, while nothing else is in flight.
+    """Runs passes on the loaded model, while nothing else is in flight; a context manager.
 
-    The passes follow each other through the pipeline as chunks do when serving: so all stages
-    are busy at once, and what they cost each other is in the measurement.
+    The passes of a round follow each other through the pipeline as chunks do when serving: so all
+    stages are busy at once, and what they cost each other is in the measurement.
 
     Args:
         scheduler: the real scheduler (with our mixin), no request in it.
@@ -109,65 +85,104 @@ class Profiler:
         self._num_stages: int = scheduler.parallel_config.pipeline_parallel_size
         self._random = random.Random(0)
         self._in_flight: deque[_RunningPass] = deque()
+        self._num_free_blocks = 0
         self.step_id = 0
+        self.num_passes = 0
 
-    def run(self) -> tuple[ProfilePass, ...]:
-        """Warm-up, then every pass.
+    @property
+    def max_context_tokens(self) -> int:
+        """What a pass may hold, chunk and history together: as long as the KV cache allows."""
+        max_model_len: int = self._scheduler.max_model_len
+        return min(max_model_len, self._kv_capacity_tokens()) - _TOKENS_LEFT
 
-        Returns:
-            The measured passes; a pass for which there was no room is missing.
+    def __enter__(self) -> Self:
+        """Raises ProfilingError where requests are in flight."""
+        if self._scheduler.requests:
+            raise ProfilingError("requests are in flight")
+        self._num_free_blocks = self._block_pool.get_num_free_blocks()
+        try:
+            self._stages.guard_passes()
+        except Exception:
+            # On some of the workers it may be.
+            self._stages.end_pass_guard()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Puts back what passes have changed.
 
         Raises:
-            ProfileError: passes could not be run or timed.
+            ProfilingError: a stage failed in one of the passes.
         """
-        scheduler = self._scheduler
-        if scheduler.requests:
-            raise ProfileError("requests are in flight")
-        pool = scheduler.kv_cache_manager.block_pool
-        num_free_blocks = pool.get_num_free_blocks()
         try:
-            return self._measure()
+            self._put_back()
         finally:
-            scheduler.cpp_chunk_use(None)
-            self._finish(list(scheduler.requests))
-            self._run_empty_step()
-            # The cache was empty, since nothing has been served yet: so is it, its statistics
-            # and its events again.
-            scheduler.reset_prefix_cache()
-            scheduler.kv_cache_manager.make_prefix_cache_stats()
-            scheduler.kv_cache_manager.take_events()
-            left = pool.get_num_free_blocks()
-            if left != num_free_blocks:
-                logger.error("profiling left %d free KV blocks of %d", left, num_free_blocks)
+            # While serving, a stage that fails is vLLM's to handle.
+            failures = self._stages.end_pass_guard()
+        if failures:
+            raise ProfilingError(f"a pass failed on {failures[0]}")
 
-    def _measure(self) -> tuple[ProfilePass, ...]:
+    def _put_back(self) -> None:
         scheduler = self._scheduler
-        passes = plan_passes(
-            scheduler.max_num_scheduled_tokens,
-            min(scheduler.max_model_len, self._kv_capacity_tokens()) - _TOKENS_LEFT,
-            scheduler.block_size,
-        )
-        # The largest chunk grows every buffer to its size; the first use of one costs extra.
-        largest = max(passes)
-        warm_up = [largest, passes[0]]
+        scheduler.cpp_chunk_use(None)
+        for one in self._in_flight:
+            # vLLM hands answers out in order: one that is not taken would meet the next step.
+            one.wait_for_end()
+        self._in_flight.clear()
+        self._finish(list(scheduler.requests))
+        self._run_empty_step()
+        # The cache was empty, since nothing has been served yet: so is it, its statistics
+        # and its events again.
+        scheduler.reset_prefix_cache()
+        scheduler.kv_cache_manager.make_prefix_cache_stats()
+        scheduler.kv_cache_manager.take_events()
+        left = self._block_pool.get_num_free_blocks()
+        if left != self._num_free_blocks:
+            logger.error("profiling left %d free KV blocks of %d", left, self._num_free_blocks)
+
+    def run(self, passes: Sequence[tuple[int, int]]) -> list[ProfilePass]:
+        """Runs one round of passes, given as (num_tokens, num_computed_tokens).
+
+        Returns:
+            The measured passes; a history is halved until its KV blocks can be had, and a pass
+            for which there is no room at all is missing.
+
+        Raises:
+            ProfilingError: a pass could not be run or timed, or took too long.
+        """
+        first_step_id = self.step_id
         run: list[tuple[int, int, int]] = []
-        for num_tokens, history in tqdm(
-            warm_up + passes, desc="[cpp_chunk] profiling prefill", unit="pass"
-        ):
+        for num_tokens, history in passes:
             had_history = self._start_pass(num_tokens, history)
             if had_history is not None:
                 run.append((self.step_id, num_tokens, had_history))
+                self.num_passes += 1
         self._drain()
-        times = self._stages.read_now(after_step_id=0)
-        return tuple(
+        times = self._stages.read_now(after_step_id=first_step_id)
+        return [
             ProfilePass(num_tokens, history, self._stages_of(step_id, times))
-            for step_id, num_tokens, history in run[len(warm_up) :]
-        )
+            for step_id, num_tokens, history in run
+        ]
+
+    @property
+    def _block_pool(self) -> Any:
+        return self._scheduler.kv_cache_manager.block_pool
 
     def _stages_of(self, step_id: int, times: StageTimes) -> tuple[tuple[float, float], ...]:
         stages = times.get(step_id, {})
         if len(stages) < self._num_stages:
-            raise ProfileError(f"only stages {sorted(stages)} have timed pass {step_id}")
+            raise ProfilingError(f"only stages {sorted(stages)} have timed pass {step_id}")
+        for stage, (_, compute_ms) in stages.items():
+            if not (math.isfinite(compute_ms) and 0 < compute_ms <= 1e3 * LONGEST_PASS_S):
+                raise ProfilingError(
+                    f"stage {stage} timed pass {step_id} as {compute_ms:g} ms: allowed is more "
+                    f"than 0 and at most {LONGEST_PASS_S:g} s"
+                )
         return tuple(time for _, time in sorted(stages.items()))
 
     def _kv_capacity_tokens(self) -> int:
@@ -181,18 +196,15 @@ class Profiler:
         return int(min(1.0, requests) * scheduler.max_model_len)
 
     def _start_pass(self, num_tokens: int, history: int) -> int | None:
-        """Hands one pass to the executor.
-
-        Returns:
-            Its history: halved until its KV blocks could be had. None: there was no room at all.
-        """
+        """Hands one pass to the executor; its history, or None where there was no room at all."""
         if len(self._in_flight) == self._num_stages:
             self._complete_oldest()
         while True:
-            request_id, output = self._schedule(num_tokens, history)
-            if output.num_scheduled_tokens.get(request_id) == num_tokens:
-                break
-            self._finish([request_id])
+            if self._has_room(num_tokens + history):
+                request_id, output = self._schedule(num_tokens, history)
+                if output.num_scheduled_tokens.get(request_id) == num_tokens:
+                    break
+                self._finish([request_id])
             if self._in_flight:
                 self._drain()
             elif history:
@@ -203,6 +215,17 @@ class Profiler:
         sampled = self._executor.sample_tokens(None, non_block=True)
         self._in_flight.append(_RunningPass(request_id, output, executed, sampled))
         return history
+
+    def _has_room(self, num_tokens: int) -> bool:
+        """Whether the free KV blocks hold a request of so many tokens.
+
+        vLLM counts for sliding windows what they keep, and then takes blocks for the whole history
+        of a request that comes with one.
+        """
+        groups = self._scheduler.kv_cache_config.kv_cache_groups
+        needed = sum(math.ceil(num_tokens / group.kv_cache_spec.block_size) for group in groups)
+        has_room: bool = needed < self._block_pool.get_num_free_blocks()
+        return has_room
 
     def _schedule(self, num_tokens: int, history: int) -> tuple[str, Any]:
         """Adds a request with this history and has the scheduler take one chunk of it."""
@@ -237,10 +260,13 @@ class Profiler:
     def _complete_oldest(self) -> None:
         """Takes the oldest pass's output, as vLLM's own loop does, and lets go of its request."""
         one = self._in_flight.popleft()
+        begun_s = time.monotonic()
         model_output = one.sampled.result()
-        if model_output is None:
+        if model_output is None or one.request_id not in model_output.req_id_to_index:
             one.executed.result()
-            raise ProfileError("the executor returned no output")
+            raise ProfilingError(f"pass {one.request_id} has no output")
+        if time.monotonic() - begun_s > LONGEST_PASS_S:
+            raise ProfilingError(f"pass {one.request_id} took longer than {LONGEST_PASS_S:g} s")
         self._scheduler.update_from_output(one.output, model_output)
         self._finish([one.request_id])
 
@@ -267,3 +293,9 @@ class _RunningPass:
     output: Any
     executed: Any
     sampled: Any
+
+    def wait_for_end(self) -> None:
+        for future in (self.executed, self.sampled):
+            # How it failed is told by what ended the profile.
+            with contextlib.suppress(Exception):
+                future.result()

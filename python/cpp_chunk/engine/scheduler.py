@@ -200,6 +200,15 @@ class DynamicChunkMixin:
                 self.cpp_chunk_fall_back("collecting step times", error)
         return result
 
+    def shutdown(self) -> None:
+        """vLLM's own; the figures so far are kept for who asks later."""
+        if self._cpp_chunk_feedback is not None:
+            try:
+                self._cpp_chunk_feedback.ended()
+            except Exception as error:
+                logger.debug("keeping the last figures failed (%r)", error)
+        super().shutdown()  # type: ignore[misc]
+
     def cpp_chunk_use(self, chooser: ChunkChooser | None, feedback: Feedback | None = None) -> None:
         """From the next step on: who chooses chunks (None: vLLM itself), who is told of steps."""
         self._cpp_chunk_chooser = chooser

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import itertools
-import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from cpp_chunk._core import FitRefused, best_layer_split
+from cpp_chunk._core import best_layer_split
+from cpp_chunk.deployment import Deployment
 from cpp_chunk.engine.feedback import Feedback
+from cpp_chunk.engine.found_profile import FoundProfile, find_profile
 from cpp_chunk.engine.gap import GapMeter
-from cpp_chunk.engine.model_shape import layers_of_stages, preferred_multiples
+from cpp_chunk.engine.guard import Guard
+from cpp_chunk.engine.lone_prompt import LonePrompts
+from cpp_chunk.engine.model_shape import (
+    alignment_tokens,
+    layers_of_stages,
+    preferred_multiples,
+)
 from cpp_chunk.engine.planner import ServingPlanner
-from cpp_chunk.engine.profile import ProfilePass, Profiler
-from cpp_chunk.engine.stage_fits import StageCalibrators, StageFits, StepSample, fit_stages
+from cpp_chunk.engine.report import Report
+from cpp_chunk.engine.stage_fits import StageCalibrators, StageFits
 from cpp_chunk.engine.stages import StageTimers
 from cpp_chunk.engine.trace import Trace
 from cpp_chunk.log import init_logger
-from cpp_chunk.status import EngineStatus, write_status
+from cpp_chunk.status import EngineStatus
 
 if TYPE_CHECKING:
     from cpp_chunk.engine.context import EngineContext
 
 logger = init_logger(__name__)
 
-# A few prompts' worth: what was measured long ago tells of a machine that was another.
-_RING_SAMPLES = 96
+# Several half-lives of a sample's weight: what came before hardly counts.
+_RING_SAMPLES = 128
 # A layer split is suggested only where it brings more than fits of the stages may be off.
 _LEAST_SPLIT_GAIN = 0.03
 
@@ -34,9 +41,14 @@ def start(scheduler: Any, context: EngineContext) -> None:
 
     Weights and KV cache are there, nothing is in flight. Whatever fails here, the server
     starts, with fixed chunks.
+
+    Raises:
+        TimeoutError: vLLM gave up on a worker that hangs: nothing could be served.
     """
     try:
         _start(scheduler, context)
+    except TimeoutError:
+        raise
     except Exception as error:
         scheduler.cpp_chunk_fall_back("starting up", error)
 
@@ -48,88 +60,73 @@ def _start(scheduler: Any, context: EngineContext) -> None:
     stages.prepare_workers()
     trace = Trace()
     stages.install()
-    passes, last_step_id = _profile(scheduler, context.executor, stages, trace)
+    deployment = Deployment.of(scheduler.vllm_config, stages.device_name())
+    found = find_profile(scheduler, context.executor, stages, deployment)
     planner = ServingPlanner(
         config,
         max_chunk_tokens=scheduler.max_num_scheduled_tokens,
-        alignment_tokens=scheduler.block_size,
+        alignment_tokens=alignment_tokens(scheduler),
         preferred_multiples=preferred_multiples(scheduler.vllm_config),
-        smallest_profiled_tokens=min((one.num_tokens for one in passes), default=1),
+        smallest_profiled_tokens=found.smallest_chunk_tokens,
     )
-    samples: list[StepSample] = [
-        (
-            [(one.num_tokens, one.num_computed_tokens)],
-            [compute_ms for _, compute_ms in one.stages],
-        )
-        for one in passes
-    ]
-    gaps = GapMeter()
-    for before, after in itertools.pairwise(passes):
-        gaps.add(before.stages[0], after.stages[0])
-    fits = _fit(samples, num_stages) if samples else None
-    if fits is not None:
-        planner.set_models(fits.models, gaps.gap_ms)
-        trace.write_models("profile", fits, gaps.gap_ms)
-        _log_models(fits, gaps.gap_ms, planner.target_ms)
-        _suggest_layer_split(scheduler, fits, gaps.gap_ms, planner)
+    gaps = GapMeter(found.gap_ms)
+    _trace_profile(trace, found)
+    if found.fits is not None:
+        planner.set_models(found.fits.models, gaps.gap_ms)
+        trace.write_models("profile", found.fits, gaps.gap_ms)
+        _log_models(found.fits, gaps.gap_ms, planner.target_ms)
+        _suggest_layer_split(scheduler, found.fits, gaps.gap_ms, planner)
     trace.flush()
     status = EngineStatus(
-        fallbacks={} if fits is not None else {"no fit": 1},
+        fallbacks={} if found.fits is not None or found.is_by_design else {"no fit": 1},
         target_ms=planner.target_ms,
-        mean_relative_error=fits.worst.mean_relative_error if fits is not None else None,
+        mean_relative_error=found.fits.worst.mean_relative_error if found.fits else None,
+        profile=found.source,
+        profile_passes=found.num_passes,
+        profile_s=found.seconds,
     )
-    write_status(status)
+    background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cpp-chunk")
+    report = Report(status, deployment, background)
+    report.fixed_because = found.problem or (
+        "smooth_factor is 0" if config.smooth_factor == 0 else None
+    )
+    report.publish(is_news=True)
     feedback = None
     if config.need_timing:
         feedback = Feedback(
             stages=stages,
             planner=planner,
-            calibrators=StageCalibrators(samples, num_stages, capacity=_RING_SAMPLES),
-            models=fits.models if fits is not None else (),
+            calibrators=StageCalibrators(found.samples, num_stages, capacity=_RING_SAMPLES),
+            models=found.fits.models if found.fits is not None else (),
             num_stages=num_stages,
             gaps=gaps,
-            first_step_id=last_step_id,
+            guard=Guard(),
+            # Who asks for a certain step time gets it, also where fixed chunks would be sooner.
+            lone_prompts=LonePrompts(scheduler.max_num_scheduled_tokens)
+            if planner.is_untuned
+            else None,
+            first_step_id=found.last_step_id,
+            background=background,
             trace=trace,
-            status=status,
+            report=report,
         )
     else:
         stages.remove()
     scheduler.cpp_chunk_use(planner, feedback)
 
 
-def _profile(
-    scheduler: Any, executor: Any, stages: StageTimers, trace: Trace
-) -> tuple[tuple[ProfilePass, ...], int]:
-    if scheduler.connector is not None:
-        # A connector would be told of requests that nobody sent and of KV that nobody computed.
-        logger.warning(
-            "no start-up profile with a KV connector: fixed chunks until served steps carry a fit"
+def _trace_profile(trace: Trace, found: FoundProfile) -> None:
+    if found.source is not None:
+        trace.write(
+            "profile", source=found.source, num_passes=found.num_passes, seconds=found.seconds
         )
-        return (), 0
-    start_s = time.monotonic()
-    profiler = Profiler(scheduler, executor, stages)
-    passes = profiler.run()
-    for one in passes:
+    for [(num_tokens, num_computed_tokens)], stage_ms in found.passes:
         trace.write(
             "profile_pass",
-            num_tokens=one.num_tokens,
-            num_computed_tokens=one.num_computed_tokens,
-            stage_ms=[compute_ms for _, compute_ms in one.stages],
+            num_tokens=num_tokens,
+            num_computed_tokens=num_computed_tokens,
+            stage_ms=list(stage_ms),
         )
-    logger.info(
-        "profiled %d passes, warm-up included, in %.1f s",
-        profiler.step_id,
-        time.monotonic() - start_s,
-    )
-    return passes, profiler.step_id
-
-
-def _fit(samples: list[StepSample], num_stages: int) -> StageFits | None:
-    try:
-        return fit_stages(samples, num_stages)
-    except FitRefused as error:
-        logger.warning("the profile carries no fit (%s): fixed chunks for now", error)
-        return None
 
 
 def _log_models(fits: StageFits, gap_ms: float, target_ms: float | None) -> None:

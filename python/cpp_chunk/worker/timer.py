@@ -2,20 +2,25 @@
 
 vLLM receives a stage's input lazily: `AsyncIntermediateTensors` waits on first use, so that
 input preparation overlaps the transfer. We never force that wait; we observe where it happens.
-On a device two events are recorded around the compute and read steps later, so no step gets a
-synchronisation; on a CPU the monotonic clock is read.
+What is timed ends before sampling, which is a call of its own.
 """
 
 from __future__ import annotations
 
 import functools
-import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from cpp_chunk import seams
 from cpp_chunk.log import init_logger
+from cpp_chunk.worker.stopwatch import (
+    RING_STEPS,
+    DeviceStopwatch,
+    HostStopwatch,
+    StepTime,
+    Stopwatch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +29,7 @@ logger = init_logger(__name__)
 
 # Set on a SchedulerOutput by the engine core, and travels with it to every stage.
 STEP_ID = "cpp_chunk_step_id"
-RING_STEPS = 1024
 _TIMER = "_cpp_chunk_step_timer"
-
-# step_id, start of the compute on the machine's monotonic clock, compute
-StepTime = tuple[int, float, float]
 
 
 @dataclass(frozen=True)
@@ -38,110 +39,6 @@ class Reading:
     pp_rank: int
     tp_rank: int
     times: list[StepTime]
-
-
-class Stopwatch(Protocol):
-    """Times one stage's steps, one after the other."""
-
-    def begin(self) -> None:
-        """`execute_model` has been entered."""
-
-    def input_waited(self, seconds: float) -> None:
-        """The wait for the stage before is over; it took this long on the host."""
-
-    def end(self, step_id: int) -> None:
-        """The step's last kernel has been launched, or on a CPU run."""
-
-    def finished(self, *, wait: bool) -> list[StepTime]:
-        """The steps that have finished since the last call, in order."""
-
-
-class HostStopwatch:
-    """For a CPU: the wait is taken off the elapsed time, since what precedes it is work too."""
-
-    def __init__(self) -> None:
-        self._start_s = 0.0
-        self._waited_s = 0.0
-        self._times: list[StepTime] = []
-
-    def begin(self) -> None:
-        """Reads the clock."""
-        self._waited_s = 0.0
-        self._start_s = time.monotonic()
-
-    def input_waited(self, seconds: float) -> None:
-        """Moves the start by the wait, so that lanes of a chart do not overlap."""
-        self._waited_s += seconds
-
-    def end(self, step_id: int) -> None:
-        """Reads the clock again."""
-        elapsed_s = time.monotonic() - self._start_s - self._waited_s
-        self._times.append((step_id, self._start_s + self._waited_s, elapsed_s * 1e3))
-
-    def finished(self, *, wait: bool) -> list[StepTime]:
-        """All of them: nothing runs behind the host's back."""
-        times, self._times = self._times, []
-        return times
-
-
-class DeviceStopwatch:
-    """For CUDA, NPU, XPU: torch's device-neutral events, recorded now and read later.
-
-    Args:
-        device_type: torch's name of the device, such as "cuda" or "npu".
-        make_event: makes a timing event; `torch.Event` unless a test brings its own.
-    """
-
-    def __init__(self, device_type: str, make_event: Any = None) -> None:
-        if make_event is None:
-            import torch
-
-            make_event = functools.partial(torch.Event, device=device_type, enable_timing=True)
-        self._make_event = make_event
-        self._spare: list[Any] = []
-        self._open: deque[tuple[int, Any, Any]] = deque()
-        # One synchronisation, here and not in a step, ties the device's clock to the host's.
-        self._origin = make_event()
-        self._origin.record()
-        self._origin.synchronize()
-        self._origin_s = time.monotonic()
-        self._start: Any = None
-
-    def _event(self) -> Any:
-        return self._spare.pop() if self._spare else self._make_event()
-
-    def begin(self) -> None:
-        """Records the start; `input_waited` moves it."""
-        if self._start is None:
-            self._start = self._event()
-        self._start.record()
-
-    def input_waited(self, seconds: float) -> None:
-        """Records the start anew, behind the transfer that the stream now waits for."""
-        if self._start is not None:
-            self._start.record()
-
-    def end(self, step_id: int) -> None:
-        """Records the end."""
-        end = self._event()
-        end.record()
-        self._open.append((step_id, self._start, end))
-        self._start = None
-        if len(self._open) > RING_STEPS:
-            _, start, end = self._open.popleft()
-            self._spare += [start, end]
-
-    def finished(self, *, wait: bool) -> list[StepTime]:
-        """Reads events that have completed; with `wait` (the profile), waits for the last."""
-        times: list[StepTime] = []
-        if wait and self._open:
-            self._open[-1][2].synchronize()
-        while self._open and self._open[0][2].query():
-            step_id, start, end = self._open.popleft()
-            start_s = self._origin_s + self._origin.elapsed_time(start) / 1e3
-            times.append((step_id, start_s, start.elapsed_time(end)))
-            self._spare += [start, end]
-        return times
 
 
 class StepTimer:

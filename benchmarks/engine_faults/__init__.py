@@ -1,0 +1,1 @@
+"""Real engines whose workers fail: for the benchmark and for the tests."""

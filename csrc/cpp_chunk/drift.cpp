@@ -1,0 +1,29 @@
+#include "cpp_chunk/drift.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace cpp_chunk {
+namespace {
+
+// So many must be off to the same side: by chance 1 time in 25.
+constexpr std::ptrdiff_t kFewestOnOneSide = 10;
+// Less is the model's own error in one corner or another; recency follows it anyway.
+constexpr double kLeastDrift = 0.08;
+constexpr double kNoiseShare = 1.5;
+
+}  // namespace
+
+std::optional<double> drift_factor(std::array<double, kDriftSteps> log_ratios, double noise) {
+  std::ranges::sort(log_ratios);
+  const double median = 0.5 * (log_ratios[kDriftSteps / 2 - 1] + log_ratios[kDriftSteps / 2]);
+  const auto num_on_its_side = std::ranges::count_if(
+      log_ratios, [median](double value) { return (value > 0.0) == (median > 0.0); });
+  if (std::abs(median) < std::max(kLeastDrift, kNoiseShare * noise) ||
+      num_on_its_side < kFewestOnOneSide) {
+    return std::nullopt;
+  }
+  return std::exp(median);
+}
+
+}  // namespace cpp_chunk

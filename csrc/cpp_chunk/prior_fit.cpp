@@ -1,0 +1,183 @@
+#include "cpp_chunk/prior_fit.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "cpp_chunk/error.h"
+#include "cpp_chunk/log_ratio.h"
+#include "cpp_chunk/normal_equations.h"
+
+namespace cpp_chunk {
+namespace {
+
+// The coefficients, and the common factor of the prior.
+constexpr int kUnknowns = static_cast<int>(kNumCoefficients) + 1;
+constexpr int kScale = kUnknowns - 1;
+
+// All steps of the prior together weigh as much as this many recent ones.
+constexpr double kPriorWeight = 6.0;
+// The factor stays where it was unless recent steps say otherwise.
+constexpr double kScaleWeight = 2.0;
+constexpr int kIterations = 6;
+constexpr double kConverged = 1e-6;
+// As in the fit of a profile: noise always granted, Tukey's constant, MAD to standard deviation.
+constexpr double kScaleFloor = 0.02;
+constexpr double kTukey = 4.685;
+constexpr double kMadToSigma = 1.4826;
+
+using Equations = NormalEquations<kUnknowns>;
+
+// What a step costs for each unknown, as a share of the time it took. Everything is in units of
+// the prior times the factor expected: so the prior counts the same on a device of any speed.
+Equations::Vector share_row(const MeasuredStep& step, const FeatureRow& unit) {
+  const FeatureRow row = feature_row(step.features);
+  Equations::Vector shares = Equations::Vector::Zero();
+  for (std::size_t column = 0; column < kNumCoefficients; ++column) {
+    shares(static_cast<Eigen::Index>(column)) = row[column] * unit[column] / step.latency_ms;
+  }
+  return shares;
+}
+
+// Turns a row's relative error into its log ratio: a step that is twice too fast then pulls no
+// harder than one that is twice too slow.
+double logarithmic(double ratio) { return ratio == 0.0 ? 1.0 : ratio / std::expm1(ratio); }
+
+}  // namespace
+
+PriorFit::PriorFit(std::span<const MeasuredStep> prior, std::size_t max_recent)
+    : prior_(prior.begin(), prior.end()),
+      inlier_weights_(max_recent),
+      sorted_(prior.size() + max_recent) {
+  FeatureRow squares{};
+  for (const MeasuredStep& step : prior_) {
+    const FeatureRow row = feature_row(step.features);
+    for (std::size_t column = 0; column < kNumCoefficients; ++column) {
+      squares[column] += std::pow(row[column] / step.latency_ms, 2);
+    }
+  }
+  for (std::size_t column = 0; column < kNumCoefficients; ++column) {
+    unit_[column] = 1.0 / std::sqrt(squares[column]);
+    if (!std::isnormal(unit_[column])) {
+      throw InvalidArgument("the prior has a column without a value: it carries no fit");
+    }
+  }
+}
+
+PriorFitReport PriorFit::fit(std::span<const WeightedStep> recent, const LatencyModel& start,
+                             double scale) {
+  if (recent.size() > inlier_weights_.size()) {
+    throw InvalidArgument("a fit takes at most " + std::to_string(inlier_weights_.size()) +
+                          " recent steps, got " + std::to_string(recent.size()));
+  }
+  const double sigma = sigma_of(recent, start);
+  const double prior_step_weight = kPriorWeight / static_cast<double>(prior_.size());
+
+  // Prior steps take as many times what they took as the last unknown says.
+  Equations of_prior;
+  for (const MeasuredStep& step : prior_) {
+    Equations::Vector row = share_row(step, unit_);
+    row(kScale) = -1.0;
+    of_prior.add(row, 0.0, prior_step_weight);
+  }
+  of_prior.add(Equations::Vector::Unit(kScale), 1.0, kScaleWeight);
+
+  FeatureRow unit_now = unit_;
+  std::ranges::for_each(unit_now, [scale](double& unit) { unit *= scale; });
+  PriorFitReport report{.fit = {.model = start}, .scale = scale};
+  Equations::Vector solution = Equations::Vector::Zero();
+  for (int iteration = 0; iteration < kIterations; ++iteration) {
+    Equations equations = of_prior;
+    for (std::size_t i = 0; i < recent.size(); ++i) {
+      const double ratio = log_ratio(report.fit.model, recent[i].step);
+      const double slack = std::max(0.0, 1.0 - std::pow(ratio / (kTukey * sigma), 2));
+      inlier_weights_[i] = recent[i].weight * slack * slack;
+      // An outlier's row may be beyond what a double holds.
+      if (inlier_weights_[i] > 0.0) {
+        equations.add(share_row(recent[i].step, unit_now), 1.0,
+                      inlier_weights_[i] * std::pow(logarithmic(ratio), 2));
+      }
+    }
+    const Equations::Vector previous = solution;
+    solution = equations.solve();
+    FeatureRow values{};
+    for (std::size_t column = 0; column < kNumCoefficients; ++column) {
+      values[column] = solution(static_cast<Eigen::Index>(column)) * unit_now[column];
+      report.fit.at_bound[column] = values[column] <= 0.0;
+    }
+    report.scale = scale * solution(kScale);
+    report.fit.condition_number = equations.condition_number<static_cast<int>(kNumCoefficients)>();
+    const bool is_finite = std::ranges::all_of(values, [](double v) { return std::isfinite(v); });
+    if (!is_finite || !std::isnormal(report.scale) ||
+        !(report.fit.condition_number <= kMaxConditionNumber)) {
+      throw FitRefused(RefusalReason::rank_deficient,
+                       "profile and recent steps carry no fit: condition number " +
+                           shown(report.fit.condition_number) + ", limit " +
+                           shown(kMaxConditionNumber));
+    }
+    report.fit.model = LatencyModel(coefficients_of(values));
+    if ((solution - previous).norm() <= kConverged * solution.norm()) {
+      break;
+    }
+  }
+  judge(recent, prior_step_weight, report);
+  return report;
+}
+
+double PriorFit::sigma_of(std::span<const WeightedStep> recent, const LatencyModel& start) {
+  for (std::size_t i = 0; i < recent.size(); ++i) {
+    sorted_[i] = {std::abs(log_ratio(start, recent[i].step)), recent[i].weight};
+  }
+  return std::max(kMadToSigma * quantile(recent.size(), 0.5), kScaleFloor);
+}
+
+void PriorFit::judge(std::span<const WeightedStep> recent, double prior_step_weight,
+                     PriorFitReport& report) {
+  const auto error = [&report](const MeasuredStep& step, double scale) {
+    return std::abs(report.fit.model.step_ms(step.features) / (scale * step.latency_ms) - 1.0);
+  };
+  double weight_sum = 0.0;
+  double error_sum = 0.0;
+  std::size_t num_inliers = 0;
+  const auto count = [&](double relative_error, double weight) {
+    weight_sum += weight;
+    error_sum += weight * relative_error;
+    sorted_[num_inliers++] = {relative_error, weight};
+  };
+  for (const MeasuredStep& step : prior_) {
+    count(error(step, report.scale), prior_step_weight);
+  }
+  for (std::size_t i = 0; i < recent.size(); ++i) {
+    if (inlier_weights_[i] > 0.0) {
+      count(error(recent[i].step, 1.0), inlier_weights_[i]);
+    }
+  }
+  report.fit.num_points = prior_.size() + recent.size();
+  report.fit.num_outliers = report.fit.num_points - num_inliers;
+  report.fit.mean_relative_error = error_sum / weight_sum;
+  report.fit.p95_relative_error = quantile(num_inliers, 0.95);
+  if (!(report.fit.mean_relative_error <= kMaxMeanRelativeError)) {
+    throw FitRefused(RefusalReason::bad_residual,
+                     "mean relative error " + shown(report.fit.mean_relative_error) +
+                         " over the profile and " + std::to_string(recent.size()) +
+                         " recent steps, limit " + shown(kMaxMeanRelativeError));
+  }
+}
+
+double PriorFit::quantile(std::size_t size, double share) {
+  const auto values = std::span(sorted_).first(size);
+  std::ranges::sort(values);
+  double left = 0.0;
+  for (const auto& [value, weight] : values) {
+    left += share * weight;
+  }
+  for (const auto& [value, weight] : values) {
+    left -= weight;
+    if (left <= 0.0) {
+      return value;
+    }
+  }
+  return 0.0;
+}
+
+}  // namespace cpp_chunk

@@ -1,0 +1,93 @@
+"""Guard: whether the models may choose chunks, by how well they do.
+
+Two things take that right away: steps that are not as long as predicted, and prompts that go
+through the pipeline more slowly than fixed chunks would by the models' own account. While it is
+away steps are measured and models calibrated as ever, and it comes back once predictions hold.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from typing import Final
+
+WINDOW_STEPS: Final = 64
+MAX_MEDIAN_ERROR: Final = 0.25
+# To come back takes more than not having been sent away.
+_MAX_ERROR_TO_RETURN: Final = 0.15
+WINDOW_PROMPTS: Final = 6
+# Beyond what a prompt's time scatters by, and what the account leaves out.
+MAX_SHARE_OF_FIXED: Final = 1.1
+# Each time that dynamic chunks turn out slower, they are tried again twice as much later.
+_MAX_PATIENCE: Final = 64
+
+
+class Guard:
+    """Watches steps and prompts; says whether dynamic chunks are to be trusted."""
+
+    def __init__(self) -> None:
+        self._errors: deque[float] = deque(maxlen=WINDOW_STEPS)
+        self._shares: deque[float] = deque(maxlen=WINDOW_PROMPTS)
+        self._steps_since_change = 0
+        self._patience = 1
+        self._steps_to_wait = 0
+        self.distrust: str | None = None
+
+    @property
+    def median_error(self) -> float | None:
+        """Of `|predicted / measured - 1|` over recent steps; None before there are any."""
+        return statistics.median(self._errors) if self._errors else None
+
+    def add_step(self, predicted_ms: float, measured_ms: float) -> None:
+        """Takes a step with prefill in it, on its slowest stage."""
+        self._errors.append(abs(predicted_ms / measured_ms - 1))
+        self._steps_since_change += 1
+
+    def add_prompt(self, measured_ms: float, fixed_ms: float) -> None:
+        """Takes a prompt that had the pipeline to itself, in dynamic chunks.
+
+        Args:
+            measured_ms: from its first step's beginning to its last one's end.
+            fixed_ms: what fixed chunks would have taken by the models in force.
+        """
+        self._shares.append(measured_ms / fixed_ms)
+
+    def weigh(self) -> bool:
+        """Thinks again; true if trust was lost or has come back, as `distrust` tells."""
+        error = self.median_error
+        if error is None:
+            return False
+        before = self.distrust
+        if before is None:
+            self.distrust = self._reason(error)
+        elif (
+            self._steps_since_change >= max(WINDOW_STEPS, self._steps_to_wait)
+            and error <= _MAX_ERROR_TO_RETURN
+        ):
+            self.distrust = None
+        if (before is None) == (self.distrust is None):
+            return False
+        self._steps_since_change = 0
+        self._shares.clear()
+        if self.distrust is None:
+            # Trust begins anew: what was wrong before is in the window no longer.
+            self._errors.clear()
+        return True
+
+    def _reason(self, error: float) -> str | None:
+        if len(self._errors) == WINDOW_STEPS and error > MAX_MEDIAN_ERROR:
+            self._steps_to_wait = 0
+            return (
+                f"half of the last {WINDOW_STEPS} steps were more than {100 * error:.0f} % off "
+                f"their prediction, allowed are {100 * MAX_MEDIAN_ERROR:.0f} %"
+            )
+        if len(self._shares) == WINDOW_PROMPTS:
+            share = statistics.median(self._shares)
+            if share > MAX_SHARE_OF_FIXED:
+                self._steps_to_wait = self._patience * WINDOW_STEPS
+                self._patience = min(2 * self._patience, _MAX_PATIENCE)
+                return (
+                    f"half of the last {WINDOW_PROMPTS} prompts took more than {share:.2f} of the "
+                    f"time that fixed chunks would by the model, allowed are {MAX_SHARE_OF_FIXED}"
+                )
+        return None

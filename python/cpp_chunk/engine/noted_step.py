@@ -1,0 +1,48 @@
+"""A step as it was scheduled: what its times are held against when they come in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cpp_chunk._core import LatencyModel
+    from cpp_chunk.engine.stage_fits import Chunks
+
+
+@dataclass(slots=True)
+class NotedStep:
+    """One step.
+
+    Attributes:
+        request_ids: of each chunk.
+        chunks: (num_tokens, num_computed_tokens) of each.
+        remaining: tokens of each prompt that are left after its chunk; 0 for a decode.
+        target_ms: the step time aimed at; None while chunks were fixed.
+        models: those in force.
+    """
+
+    request_ids: list[str]
+    chunks: Chunks
+    remaining: list[int]
+    target_ms: float | None
+    models: Sequence[LatencyModel]
+
+    @property
+    def predicted_ms(self) -> float | None:
+        """Compute on the slowest stage."""
+        return max((model.step_ms(self.chunks) for model in self.models), default=None)
+
+    @property
+    def has_prefill(self) -> bool:
+        """Whether any chunk is more than a decode."""
+        return any(num_tokens > 1 for num_tokens, _ in self.chunks)
+
+    def continues(self, before: NotedStep) -> bool:
+        """Whether a prompt had a chunk in that step and has one in this: no pause between."""
+        return any(
+            chunk[0] > 1 and request_id in before.request_ids
+            for request_id, chunk in zip(self.request_ids, self.chunks, strict=True)
+        )

@@ -1,0 +1,155 @@
+#include "cpp_chunk/prior_fit.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "cpp_chunk/error.h"
+
+namespace cpp_chunk {
+namespace {
+
+LatencyModel truth() {
+  return LatencyModel({.quadratic = 6.5e-7,
+                       .cross = 5.0e-7,
+                       .linear = 6.03e-3,
+                       .context = 5.39e-4,
+                       .constant = 43.6});
+}
+
+MeasuredStep measured(const LatencyModel& model, const Chunk& chunk, double factor = 1.0) {
+  MeasuredStep step;
+  step.features.add(chunk);
+  step.latency_ms = factor * model.step_ms(step.features);
+  return step;
+}
+
+std::vector<MeasuredStep> prior() {
+  std::vector<MeasuredStep> steps;
+  for (const std::int64_t num_tokens : {8192, 4096, 1024, 256}) {
+    for (const std::int64_t history : {0, 4096, 16384, 65536}) {
+      steps.push_back(measured(truth(), {num_tokens, history}));
+    }
+  }
+  return steps;
+}
+
+std::vector<WeightedStep> repeated(const MeasuredStep& step, std::size_t times) {
+  std::vector<WeightedStep> steps;
+  steps.assign(times, {.step = step, .weight = 1.0});
+  return steps;
+}
+
+double mean_error(const LatencyModel& model, const LatencyModel& expected) {
+  double sum = 0.0;
+  for (const MeasuredStep& step : prior()) {
+    sum += std::abs(model.step_ms(step.features) / expected.step_ms(step.features) - 1.0);
+  }
+  return sum / 16.0;
+}
+
+TEST(PriorFit, WithoutRecentStepsIsThePrior) {
+  const PriorFitReport report = PriorFit(prior(), 8).fit({}, truth(), 1.0);
+  EXPECT_LT(mean_error(report.fit.model, truth()), 1e-6);
+  EXPECT_NEAR(report.scale, 1.0, 1e-9);
+  EXPECT_EQ(report.fit.num_points, 16U);
+  EXPECT_EQ(report.fit.num_outliers, 0U);
+}
+
+TEST(PriorFit, OneKindOfStepAtTheSpeedExpectedIsTheSpeedOfAll) {
+  const auto recent = repeated(measured(truth(), {2048, 0}, 1.5), 64);
+  const PriorFitReport report = PriorFit(prior(), 64).fit(recent, truth().scaled(1.5), 1.5);
+  EXPECT_NEAR(report.scale, 1.5, 1e-6);
+  EXPECT_LT(mean_error(report.fit.model, truth().scaled(1.5)), 1e-6);
+}
+
+TEST(PriorFit, CountsThePriorTheSameAtAnySpeed) {
+  PriorFit fit(prior(), 8);
+  const auto scale_of = [&fit](double speed) {
+    std::vector<WeightedStep> recent;
+    for (const Chunk& chunk : {Chunk{4096, 0}, Chunk{4096, 8192}, Chunk{256, 256}}) {
+      recent.push_back({.step = measured(truth(), chunk, 1.2 * speed), .weight = 1.0});
+    }
+    const PriorFitReport report = fit.fit(recent, truth().scaled(1.2 * speed), speed);
+    return std::pair(report.scale / speed, report.fit.model.coefficients().linear /
+                                               (speed * truth().coefficients().linear));
+  };
+  const auto [scale, linear] = scale_of(1.0);
+  for (const double speed : {1e-3, 0.5, 2.0, 1e3}) {
+    EXPECT_NEAR(scale_of(speed).first, scale, 1e-6);
+    EXPECT_NEAR(scale_of(speed).second, linear, 1e-6);
+  }
+}
+
+TEST(PriorFit, AStepTooFastPullsAsHardAsOneTooSlow) {
+  PriorFit fit(prior(), 8);
+  const auto scale_with = [&fit](double factor) {
+    return fit.fit(repeated(measured(truth(), {2048, 0}, factor), 2), truth(), 1.0).scale;
+  };
+  EXPECT_NEAR(std::log(scale_with(1.5)) / -std::log(scale_with(1.0 / 1.5)), 1.0, 0.2);
+}
+
+TEST(PriorFit, OutliersCountNothing) {
+  auto recent = repeated(measured(truth(), {2048, 4096}), 20);
+  recent[3].step.latency_ms *= 30.0;
+  recent[7].step.latency_ms /= 30.0;
+  recent[9].step.latency_ms = 1e-308;
+  recent[11].step.latency_ms = 1e308;
+  const PriorFitReport report = PriorFit(prior(), 20).fit(recent, truth(), 1.0);
+  EXPECT_EQ(report.fit.num_points, 36U);
+  EXPECT_EQ(report.fit.num_outliers, 4U);
+  EXPECT_LT(mean_error(report.fit.model, truth()), 1e-6);
+}
+
+TEST(PriorFit, WeighsSteps) {
+  PriorFit fit(prior(), 64);
+  const auto recent = repeated(measured(truth(), {2048, 0}, 1.5), 64);
+  auto light = recent;
+  std::ranges::for_each(light, [](WeightedStep& step) { step.weight = 1e-6; });
+  EXPECT_NEAR(fit.fit(light, truth(), 1.0).scale, 1.0, 1e-3);
+  EXPECT_GT(fit.fit(recent, truth(), 1.0).scale, 1.2);
+}
+
+TEST(PriorFit, ReportsWhatIsLeft) {
+  std::mt19937 random(1);
+  std::normal_distribution<double> noise(0.0, 0.1);
+  std::vector<WeightedStep> recent;
+  for (int i = 0; i < 64; ++i) {
+    const Chunk chunk{512 * (1 + i % 8), 4096 * (i % 5)};
+    recent.push_back({.step = measured(truth(), chunk, std::exp(noise(random))), .weight = 1.0});
+  }
+  const PriorFitReport report = PriorFit(prior(), 64).fit(recent, truth(), 1.0);
+  EXPECT_NEAR(report.fit.mean_relative_error, 0.08, 0.025);
+  EXPECT_GT(report.fit.p95_relative_error, report.fit.mean_relative_error);
+  EXPECT_LT(report.fit.p95_relative_error, 0.3);
+  EXPECT_GT(report.fit.condition_number, 1.0);
+}
+
+TEST(PriorFit, RefusesStepsThatNoModelDescribes) {
+  std::vector<WeightedStep> recent;
+  for (int i = 0; i < 64; ++i) {
+    const double factor = std::exp(4.0 * (i % 9 - 4) / 4.0);
+    recent.push_back({.step = measured(truth(), {2048, 4096}, factor), .weight = 1.0});
+  }
+  try {
+    (void)PriorFit(prior(), 64).fit(recent, truth(), 1.0);
+    FAIL() << "not refused";
+  } catch (const FitRefused& refused) {
+    EXPECT_EQ(refused.reason(), RefusalReason::bad_residual);
+  }
+}
+
+TEST(PriorFit, RefusesBadArguments) {
+  PriorFit fit(prior(), 2);
+  EXPECT_THROW((void)fit.fit(repeated(measured(truth(), {1, 0}), 3), truth(), 1.0),
+               InvalidArgument);
+  EXPECT_THROW(PriorFit({}, 2), InvalidArgument);
+  const std::vector<MeasuredStep> no_history(8, measured(truth(), {256, 0}));
+  EXPECT_THROW(PriorFit(no_history, 2), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace cpp_chunk
