@@ -16,11 +16,13 @@ from cpp_chunk.deployment import Deployment
 from cpp_chunk.profile_file import PipelineProfile, ProfiledPass, profile_bytes
 from cpp_chunk.profile_store import ProfileStore
 
-from benchmarks.figures import Figure
+from benchmarks.calibration_figures import calibration_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from benchmarks.figures import Figure
 
 DEPLOYMENT = Deployment(
     model="model",
@@ -36,12 +38,11 @@ GIGABYTE = 1 << 30
 def bad_profile_figure(folder: Path) -> Figure:
     """How many of the bad files were believed, changed, or warned of other than once."""
     cases = {name: is_ignored(folder / name, spoil) for name, spoil in SPOILERS.items()}
-    return Figure(
+    return calibration_row(
         "bad profile files that are not ignored with one warning and left as they are",
         sum(not ignored for ignored in cases.values()),
         0,
-        "make bench",
-        details={"ignored": cases},
+        {name: not ignored for name, ignored in cases.items()},
     )
 
 

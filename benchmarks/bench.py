@@ -98,12 +98,13 @@ def main() -> int:
     started_s = time.monotonic()
     records: dict[EngineKey, EngineRecord] = {}
     try:
+        rows = [*calibration_rows(console, output / "calibration"), *rows]
         for group in groups(ENGINES, arguments.engines_at_once or engines_that_fit()):
             records |= run_group(console, group, model, output, arguments.repeats)
     except EngineRunError as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 1
-    rows = [*engine_figures(records), *calibration_rows(console, output / "calibration"), *rows]
+    rows = [*engine_figures(records), *rows]
     write_rows(output / "result.json", rows)
     console.print(figures_table(rows))
     console.print(f"{output}/result.json, engines {time.monotonic() - started_s:.0f} s")

@@ -45,10 +45,10 @@ LENGTHS = (12000, 3300, 20000, 7700)
 TOGETHER = (5000, 9000, 2500, 14000)
 LONG = Workload("long", (8192,), repeats=10, warmups=0)
 SHORT = Workload("short", (8,), repeats=3, warmups=0)
-NUM_STARTS = 3
-NUM_PAIRS = 5
+NUM_STARTS = 2
+NUM_PAIRS = 3
 DECODES = Workload("decodes", (64,) * 4, repeats=1, warmups=0, max_tokens=500)
-NUM_DECODE_TURNS = 9
+NUM_DECODE_TURNS = 7
 
 
 def main() -> int:
@@ -102,7 +102,7 @@ def error_rows(console: Console, output: Path, models: Sequence[str] = MODELS) -
         settings = settings_of(output, model)
         with EngineProcess(settings, output / model) as engine:
             start = read_trace(engine.wait_until_ready().start_up_trace_lines)
-            steps = served_steps(engine, until=120)
+            steps = served_steps(engine, until=100)
             rows.append(figures.profile_error_figure(model, start, steps))
             if model in DENSE:
                 steps += served_steps(engine, until=200, first_round=10)
@@ -239,16 +239,17 @@ def timer_rows(console: Console, output: Path) -> list[Figure]:
     return [figures.timer_cost_figure(walls_s[True], walls_s[False], DECODES.max_tokens)]
 
 
+# The quick ones first.
 GROUPS: dict[str, Callable[[Console, Path], list[Figure]]] = {
-    "errors": error_rows,
-    "starts": start_rows,
-    "drift": drift_rows,
-    "short": short_rows,
-    "timers": timer_rows,
-    "receive": lambda console, _: [lazy_receive_figure(console)],
-    "faults": fault_figures,
-    "files": lambda _, output: [bad_profile_figure(output / "bad_profiles")],
     "refit": lambda _, output: [figures.refit_figure(native_refit_us(output))],
+    "files": lambda _, output: [bad_profile_figure(output / "bad_profiles")],
+    "receive": lambda console, _: [lazy_receive_figure(console)],
+    "drift": drift_rows,
+    "timers": timer_rows,
+    "faults": fault_figures,
+    "short": short_rows,
+    "starts": start_rows,
+    "errors": error_rows,
 }
 
 

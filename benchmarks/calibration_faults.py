@@ -8,15 +8,17 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from benchmarks.calibration_figures import calibration_row
 from benchmarks.engine_faults import engine_log
 from benchmarks.engine_process import cpu_engine_environment
-from benchmarks.figures import Figure
 from benchmarks.tiny_model import TinyModelShape, write_random_weights, write_tiny_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+
+    from benchmarks.figures import Figure
 
 SHAPE = TinyModelShape(num_layers=4)
 FAULTS = {
@@ -70,12 +72,11 @@ def undisturbed_figure(done: subprocess.CompletedProcess[str], answers: object) 
     """Free KV blocks, prefix entries and requests around a profile without a fault."""
     facts = engine_log.facts(done)
     before, after = facts["profile"]["before"], facts["profile"]["after"]
-    return Figure(
+    return calibration_row(
         "KV blocks, prefix-cache entries, requests: differing before and after profiling",
         sum(before[name] != after[name] for name in before) + (facts["answers"] != answers),
         0,
-        "make bench",
-        details={"before": before, "after": after, "passes": facts["profile"]["num_passes"]},
+        {f"{name} after {facts['profile']['num_passes']} passes": after[name] for name in after},
     )
 
 
@@ -91,10 +92,10 @@ def fault_figure(name: str, done: subprocess.CompletedProcess[str], answers: obj
         "answers differ": facts["answers"] != answers,
         "a rank hangs": "workers still running after grace period" in log,
     }
-    return Figure(
+    return calibration_row(
         f"a worker {name} while profiling: conditions violated",
         sum(violated.values()),
         0,
-        "make bench",
-        details={"violated": violated, "warnings": warnings},
+        violated,
+        warnings=warnings,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cpp_chunk import FitRefused, fit_latency_model
 
@@ -40,6 +40,14 @@ MAX_TIMER_COST = 1.01
 MAX_REFIT_US = 100.0
 
 
+def calibration_row(
+    figure: str, value: float, limit: float, by_case: Mapping[str, float], **more: Any
+) -> Figure:
+    """One row of this part, with the values behind it."""
+    details = {"part": "calibration", "by_case": dict(by_case), "notes": "", **more}
+    return Figure(figure, value, limit, COMMAND, details=details)
+
+
 def profile_error_figure(model: str, start: Trace, steps: Sequence[Step]) -> Figure:
     """The start-up profile alone, on steps that were served after it."""
     stage_models = start.models[0].stages
@@ -51,19 +59,18 @@ def profile_error_figure(model: str, start: Trace, steps: Sequence[Step]) -> Fig
     def predict(chunks: list[tuple[int, int]]) -> float:
         return max(model.step_ms(chunks) for model in stage_models)
 
-    return Figure(
+    return calibration_row(
         f"{model}: error of the start-up profile on served steps, mean",
         mean_error(predict, served),
         MAX_PROFILE_ERROR[model],
-        COMMAND,
-        details={
-            "num_steps": len(served),
-            "chunk_tokens": span([n for chunks, _ in served for n, _ in chunks]),
-            "history_tokens": span([h for chunks, _ in served for _, h in chunks]),
+        {
             "p95": p95_error(predict, served),
-            "reference_zero_history_form": mean_error(zero_history_form(profiled), served),
-            "reference_online_form_on_the_profile": mean_error(online_form(profiled), served),
+            "the reference's start-up form": form_error(zero_history_form, profiled, served),
+            "the reference's online form": form_error(online_form, profiled, served),
+            "steps": len(served),
         },
+        chunk_tokens=span([n for chunks, _ in served for n, _ in chunks]),
+        history_tokens=span([h for chunks, _ in served for _, h in chunks]),
     )
 
 
@@ -85,6 +92,18 @@ def served_error_figure(model: str, steps: Sequence[Step]) -> Figure:
             "reference_online_form": mean_error(online_form(learnt), samples_of(after)),
         },
     )
+
+
+def form_error(
+    fit: Callable[[Sequence[Sample]], Callable[[list[tuple[int, int]]], float]],
+    fitted: Sequence[Sample],
+    served: Sequence[Sample],
+) -> float:
+    """Of another's form, fitted to the same data as ours; NaN where that data carries none."""
+    try:
+        return mean_error(fit(fitted), served)
+    except ValueError:
+        return math.nan
 
 
 def errors_when_scheduled(steps: Sequence[Step]) -> list[float]:
@@ -132,12 +151,11 @@ def start_figures(
     """Passes of first and of remembered starts, with the seconds that they took."""
     limits = {"first": MAX_FIRST_PASSES, "remembered": MAX_REMEMBERED_PASSES}
     return [
-        Figure(
+        calibration_row(
             f"start-up passes, {kind} start",
             max(passes[kind], default=math.nan),
             limit,
-            COMMAND,
-            details={"seconds": list(seconds[kind])},
+            {f"seconds, start {i + 1}": one for i, one in enumerate(seconds[kind])},
         )
         for kind, limit in limits.items()
     ]
@@ -146,12 +164,12 @@ def start_figures(
 def first_prompt_figure(ttfts_s: Sequence[Sequence[float]]) -> Figure:
     """The first long prompt after a start against the tenth: the median of several starts."""
     ratios = [one[0] / one[9] for one in ttfts_s]
-    return Figure(
+    return calibration_row(
         "TTFT of the first long prompt after start / of the tenth",
         statistics.median(ratios),
         MAX_FIRST_TTFT,
-        COMMAND,
-        details={"starts": ratios, "ttft_s": [list(one) for one in ttfts_s]},
+        {f"start {i + 1}": ratio for i, ratio in enumerate(ratios)},
+        ttfts_s=[list(one) for one in ttfts_s],
     )
 
 
@@ -169,27 +187,25 @@ def drift_figure(steps: Sequence[Step], start_s: float) -> Figure:
         None,
     )
     after = errors[NUM_DRIFT_STEPS:]
-    return Figure(
+    return calibration_row(
         f"error more than {NUM_DRIFT_STEPS} steps after all take {DRIFT_FACTOR:g} times as long",
         statistics.fmean(after) if after else math.nan,
         MAX_ERROR_AFTER_DRIFT,
-        COMMAND,
-        details={
-            "first_16_steps": statistics.fmean(errors[:window]),
-            "num_steps_until_16_are_within": followed,
-            "num_steps_after": len(after),
+        {
+            "of the first 16 steps": statistics.fmean(errors[:window]),
+            "steps until the last 16 are within the limit": followed or math.nan,
+            "steps": len(after),
         },
     )
 
 
 def after_short_figure(ratios: Sequence[float]) -> Figure:
     """A long prompt after three 8-token requests against one without, engine beside engine."""
-    return Figure(
+    return calibration_row(
         "TTFT of a long prompt right after start, after three 8-token requests / without",
         statistics.median(ratios),
         MAX_TTFT_AFTER_SHORT,
-        COMMAND,
-        details={"pairs": list(ratios)},
+        {f"pair {i + 1}": ratio for i, ratio in enumerate(ratios)},
     )
 
 
@@ -198,14 +214,14 @@ def timer_cost_figure(
 ) -> Figure:
     """Small decodes with the timers on against `need_timing: false`, turn by turn."""
     ratios = [a / b for a, b in zip(with_timers_s, without_s, strict=True)]
-    return Figure(
+    return calibration_row(
         f"{num_steps} steps of small decodes, timers on / off",
         statistics.median(ratios),
         MAX_TIMER_COST,
-        COMMAND,
-        details={
-            "turns": ratios,
-            "step_ms": 1e3 * statistics.median(with_timers_s) / num_steps,
+        {
+            "smallest turn": min(ratios),
+            "largest turn": max(ratios),
+            "a step, ms": 1e3 * statistics.median(with_timers_s) / num_steps,
         },
     )
 

@@ -20,12 +20,14 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.figures import Figure
+from benchmarks.calibration_figures import calibration_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
+
+    from benchmarks.figures import Figure
 
 NUM_ROUNDS = 25
 BEFORE_S = 0.06
@@ -51,15 +53,15 @@ def lazy_receive_figure(console: Console) -> Figure:
     median_ms = {mode: statistics.median(result[mode]) for mode in MODES}
     timed = [a / b for a, b in zip(result["timed"], result["untimed"], strict=True)]
     console.print(f"  {median_ms}", highlight=False)
-    return Figure(
+    return calibration_row(
         "step behind a lazy receive, timers on / off",
         statistics.median(timed),
         MAX_TIMED,
-        "make bench",
-        details={
-            "median_step_ms": median_ms,
-            "compute_by_the_timer_ms": statistics.median(result["compute"]),
-            "forced_over_lazy": median_ms["forced"] / median_ms["untimed"],
+        {
+            "timers off, ms": median_ms["untimed"],
+            "timers on, ms": median_ms["timed"],
+            "with a wait at its beginning, ms": median_ms["forced"],
+            "its compute by the timer, ms": statistics.median(result["compute"]),
         },
     )
 

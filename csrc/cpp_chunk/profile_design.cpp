@@ -242,8 +242,10 @@ std::vector<Chunk> scouting_passes(const ProfileSpace& space) {
   check(space);
   const auto smallest = static_cast<double>(space.smallest_chunk_tokens);
   ProfileSpace near = space;
+  // Room for an aligned history behind the largest scout.
   near.max_context_tokens =
-      std::min(space.max_context_tokens, std::max(space.max_chunk_tokens, kScoutContextTokens));
+      std::min(space.max_context_tokens,
+               std::max(space.max_chunk_tokens + space.alignment, kScoutContextTokens));
   std::vector<Chunk> passes;
   // Mostly with history: a prompt has one chunk without, and many with.
   for (const auto& [size, share] : {std::pair(1.0, 0.0), std::pair(4.0, 0.125), std::pair(1.0, 0.5),

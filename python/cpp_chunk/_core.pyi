@@ -789,8 +789,8 @@ def next_passes(
     """The passes that tell most beside those that were measured: an optimal (I-optimal) design.
 
     measured: [((num_tokens, num_computed_tokens), latency_ms), ...], at least one.
-    num_new: passes that differ from all measured ones; num_repeats: such as were measured once, where
-    a mistake costs most. Returns new passes, then repeats, as [(num_tokens, num_computed_tokens), ...];
+    num_new: passes that differ from all measured ones; num_repeats: such as were measured once and are
+    furthest from what the others say. Returns new passes, then repeats, as [(num_tokens, num_computed_tokens), ...];
     fewer where the space has no more. Raises InvalidArgument for a space without room or an unusable pass.
     """
 
