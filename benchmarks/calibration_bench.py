@@ -47,7 +47,8 @@ LONG = Workload("long", (8192,), repeats=10, warmups=0)
 SHORT = Workload("short", (8,), repeats=3, warmups=0)
 NUM_STARTS = 2
 NUM_PAIRS = 3
-DECODES = Workload("decodes", (64,) * 4, repeats=1, warmups=0, max_tokens=500)
+# One request, whose steps follow each other: of several, how they share steps would be measured.
+DECODES = Workload("decodes", (64,), repeats=1, warmups=0, max_tokens=500)
 NUM_DECODE_TURNS = 7
 
 
@@ -210,7 +211,7 @@ def short_rows(console: Console, output: Path) -> list[Figure]:
 
 
 def timer_rows(console: Console, output: Path) -> list[Figure]:
-    """Decodes of four small requests, with and without step times, in turns."""
+    """Decodes of a small request, with and without step times, in turns."""
     walls_s: dict[bool, list[float]] = {True: [], False: []}
     with ExitStack() as stack:
         engines = {}
