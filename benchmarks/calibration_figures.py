@@ -79,19 +79,35 @@ def served_error_figure(model: str, steps: Sequence[Step]) -> Figure:
     before, after = steps[:NUM_SERVED_STEPS], steps[NUM_SERVED_STEPS:]
     # As the reference learns: thirty samples, then no more.
     learnt = samples_of(before)[:30]
-    return Figure(
+    served = samples_of(after)
+    errors = errors_when_scheduled(after)
+    return calibration_row(
         f"{model}: error of the models in force after {NUM_SERVED_STEPS} served steps, mean",
-        statistics.fmean(errors_when_scheduled(after)) if after else math.nan,
+        statistics.fmean(errors) if errors else math.nan,
         MAX_SERVED_ERROR,
-        COMMAND,
-        details={
-            "num_steps": len(after),
-            "mean_of_the_first_200": statistics.fmean(errors_when_scheduled(before)),
-            "best_form_in_hindsight": hindsight_error(after),
-            "reference_zero_history_form": mean_error(zero_history_form(learnt), samples_of(after)),
-            "reference_online_form": mean_error(online_form(learnt), samples_of(after)),
+        {
+            "median": statistics.median(errors) if errors else math.nan,
+            "of the first 200": statistics.fmean(errors_when_scheduled(before)),
+            **shared_and_lone_errors(after),
+            "our form fitted in hindsight": hindsight_error(after),
+            "the reference's start-up form": form_error(zero_history_form, learnt, served),
+            "the reference's online form": form_error(online_form, learnt, served),
+            "steps": len(after),
         },
     )
+
+
+def shared_and_lone_errors(steps: Sequence[Step]) -> dict[str, float]:
+    """Steps that hold one prompt's chunk only, and those that prompts and decodes share."""
+    kinds = {
+        "steps of one prompt": [step for step in steps if len(step.chunks) == 1],
+        "steps that several share": [step for step in steps if len(step.chunks) > 1],
+    }
+    return {
+        kind: statistics.fmean(errors)
+        for kind, some in kinds.items()
+        if (errors := errors_when_scheduled(some))
+    }
 
 
 def form_error(
@@ -228,6 +244,5 @@ def timer_cost_figure(
 
 def refit_figure(refit_us: float) -> Figure:
     """One refit, which runs in a thread of its own."""
-    return Figure(
-        "refit of one stage, 16 passes and 128 steps, us", refit_us, MAX_REFIT_US, COMMAND
-    )
+    name = "refit of one stage, 16 passes and 128 steps, us"
+    return calibration_row(name, refit_us, MAX_REFIT_US, {})

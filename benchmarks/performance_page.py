@@ -16,11 +16,11 @@ TEXT = """\
 
 Measured by `make bench` with real vLLM on the CPU backend: two pipeline stages, one core each, a
 tiny Qwen3-shaped model in float32 made on the spot, eager mode; one 16384-token prompt (time to
-first token, TTFT, median of 3 after a warm-up) or four prompts in flight with 1k to 8k tokens. The
-engines of a run take turns, so that what the machine does meanwhile falls on all of them alike:
-ratios, of the same turn, are what to look at. The model's error is that of every other step of a
-prompt, fitted on those between: the machine's own drift from minute to minute is not in it. This
-page is made from that run's `build/bench/result.json` by `make performance-page`.
+first token, TTFT, median of the turns after a warm-up) or four prompts in flight with 1k to 8k
+tokens. The engines of a run take turns, so that what the machine does meanwhile falls on all of
+them alike: ratios, of the same turn, are what to look at. The model's error is that of every other
+step of a prompt, fitted on those between: the machine's own drift from minute to minute is not in
+it. This page is made from that run's `build/bench/result.json` by `make performance-page`.
 
 Machine: {machine}. vLLM {vllm}, torch {torch}, cpp-chunk {own}.
 
