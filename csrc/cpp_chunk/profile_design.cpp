@@ -291,30 +291,27 @@ std::vector<Chunk> next_passes(const ProfileSpace& space, std::span<const Measur
   }
 
   std::vector<Chunk> chosen;
-  const auto take_best = [&](std::span<const Chunk> candidates, const auto& is_allowed) {
+  for (std::size_t i = 0; i < num_new; ++i) {
     const Information covariance = information.inverse();
     double least = std::numeric_limits<double>::infinity();
     const Chunk* best = nullptr;
-    for (const Chunk& chunk : candidates) {
-      if (is_allowed(chunk)) {
-        const double variance = mean_variance_with(rows.of(chunk), covariance, region);
-        if (variance < least) {
-          least = variance;
-          best = &chunk;
-        }
+    for (const Chunk& chunk : all) {
+      if (guess.step_ms(features_of(chunk)) > space.longest_pass_ms || contains(taken, chunk) ||
+          contains(chosen, chunk)) {
+        continue;
+      }
+      const double variance = mean_variance_with(rows.of(chunk), covariance, region);
+      if (variance < least) {
+        least = variance;
+        best = &chunk;
       }
     }
-    if (best != nullptr) {
-      const Row row = rows.of(*best);
-      information += row * row.transpose();
-      chosen.push_back(*best);
+    if (best == nullptr) {
+      break;
     }
-  };
-  for (std::size_t i = 0; i < num_new; ++i) {
-    take_best(all, [&](const Chunk& chunk) {
-      return guess.step_ms(features_of(chunk)) <= space.longest_pass_ms &&
-             !contains(taken, chunk) && !contains(chosen, chunk);
-    });
+    const Row row = rows.of(*best);
+    information += row * row.transpose();
+    chosen.push_back(*best);
   }
   const std::vector<Chunk> doubtful = most_doubtful(measured, guess, num_repeats);
   chosen.insert(chosen.end(), doubtful.begin(), doubtful.end());

@@ -8,6 +8,7 @@
 #include "cpp_chunk/error.h"
 #include "harness.h"
 #include "require.h"
+#include "require_sound.h"
 
 namespace cpp_chunk::fuzz {
 namespace {
@@ -21,20 +22,6 @@ MeasuredStep measured(Input& input, const LatencyModel& truth) {
                         ? input.number(-3.0, 5.0)
                         : truth.step_ms(step.features) * (1.0 + input.number(-6.0, 1.0));
   return step;
-}
-
-void require_sound(const FitReport& report) {
-  const Coefficients& cost = report.model.coefficients();
-  for (const double value :
-       {cost.quadratic, cost.cross, cost.linear, cost.context, cost.constant}) {
-    require(std::isfinite(value) && value >= 0.0, "coefficients are finite and >= 0");
-  }
-  require(report.num_outliers < report.num_points, "not all steps are outliers");
-  require(report.mean_relative_error >= 0.0 && report.mean_relative_error <= kMaxMeanRelativeError,
-          "a fit that misses its steps is refused");
-  require(report.p95_relative_error >= 0.0, "the error's percentile is a number");
-  require(report.condition_number >= 0.0 && report.condition_number <= kMaxConditionNumber,
-          "an ill-conditioned fit is refused");
 }
 
 }  // namespace

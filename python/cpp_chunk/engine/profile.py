@@ -21,7 +21,6 @@ from cpp_chunk.worker.timer import STEP_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
     from typing import Self
 
     from cpp_chunk.engine.stages import StageTimers, StageTimes
@@ -108,12 +107,7 @@ class Profiler:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Puts back what passes have changed.
 
         Raises:
