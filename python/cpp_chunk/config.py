@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,8 +13,12 @@ from cpp_chunk.log import init_logger
 logger = init_logger(__name__)
 
 KEY = "profiling_chunk_config"
-_NESTED_KEY = f"scheduler_config.{KEY}"
+# Newer vllm-ascend releases have the key in here.
+PARENT_KEY = "scheduler_config"
+_NESTED_KEY = f"{PARENT_KEY}.{KEY}"
+IN_TREE: Final = "in-tree"
 
+Edit = Callable[[Mapping[str, Any]], dict[str, Any]]
 StepMs = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -43,6 +47,10 @@ class ProfilingChunkConfig(BaseModel):
     max_step_ms: StepMs | None = Field(
         default=None, description="a step time in milliseconds above 0, or null for no bound"
     )
+    implementation: Literal["cpp-chunk", "in-tree"] = Field(
+        default="cpp-chunk", description='"cpp-chunk", or "in-tree" for vllm-ascend\'s own'
+    )
+    allow_untested: bool = Field(default=False, description="true or false")
 
     @property
     def min_chunk_is_set(self) -> bool:
@@ -50,10 +58,20 @@ class ProfilingChunkConfig(BaseModel):
         return "min_chunk" in self.model_fields_set
 
 
+# Keys that vllm-ascend's own version does not know, and one that only it knows.
+NOT_IN_TREE = frozenset({"target", "max_step_ms", "implementation", "allow_untested"})
+_IN_TREE_ONLY = "max_fit_chunk"
+
+
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     key = str(first["loc"][0])
     fields = ProfilingChunkConfig.model_fields
+    if key == _IN_TREE_ONLY:
+        return (
+            f"{KEY}.{key} is {first['input']!r}: it is a key of vllm-ascend's own version alone; "
+            f'leave it out (calibration never ends here), or set implementation to "{IN_TREE}".'
+        )
     if first["type"] == "extra_forbidden":
         # Always one: an unlikely guess still shows what keys look like.
         near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
@@ -70,10 +88,26 @@ def parse_config(settings: Mapping[str, Any]) -> ProfilingChunkConfig:
     Raises:
         ConfigError: on the first wrong key or value.
     """
+    if settings.get("implementation") == IN_TREE:
+        # All else is vllm-ascend's to read, and nothing of ours is enabled.
+        return ProfilingChunkConfig(implementation=IN_TREE)
     try:
         return ProfilingChunkConfig.model_validate(dict(settings))
     except ValidationError as error:
         raise ConfigError(_sentence(error)) from None
+
+
+def edited(additional_config: Mapping[str, Any], edit: Edit) -> dict[str, Any]:
+    """A copy of `additional_config` with `edit` applied to both mappings that may hold the key."""
+    copy = edit(additional_config)
+    if isinstance(nested := copy.get(PARENT_KEY), Mapping):
+        copy[PARENT_KEY] = edit(nested)
+    return copy
+
+
+def without_key(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of one mapping, as it is without us."""
+    return {key: value for key, value in settings.items() if key != KEY}
 
 
 def read_config(additional_config: object) -> ProfilingChunkConfig:
@@ -91,7 +125,7 @@ def read_config(additional_config: object) -> ProfilingChunkConfig:
     if KEY not in additional_config:
         for similar in difflib.get_close_matches(KEY, map(str, additional_config), cutoff=0.8):
             logger.warning("additional_config has %r: did you mean %r?", similar, KEY)
-    nested = additional_config.get("scheduler_config")
+    nested = additional_config.get(PARENT_KEY)
     places = {KEY: additional_config.get(KEY)}
     if isinstance(nested, Mapping):
         places[_NESTED_KEY] = nested.get(KEY)

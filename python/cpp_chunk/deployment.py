@@ -12,16 +12,20 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from cpp_chunk.config import PARENT_KEY, edited, without_key
 
 _TEXT: Final = "a text"
 _TEXT_OR_NULL: Final = "a text, or null"
 _SIZE: Final = "a whole number of at least 1"
 _SIZE_OR_NULL: Final = "a whole number of at least 1, or null"
 _FLAG_OR_NULL: Final = "true, false, or null"
+_SHA256: Final = "^[0-9a-f]{64}$"
 _DIGEST_DIGITS: Final = 16
 # Entries of a model's configuration that say where it came from, not what it is.
 _VOLATILE = frozenset({"_name_or_path", "name_or_path", "transformers_version", "_commit_hash"})
@@ -34,7 +38,7 @@ class Deployment(BaseModel):
 
     model: str = Field(description=_TEXT)
     model_config_sha256: str = Field(
-        pattern="^[0-9a-f]{64}$", description="64 hexadecimal digits, of the model's configuration"
+        pattern=_SHA256, description="64 hexadecimal digits, of the model's configuration"
     )
     dtype: str | None = Field(default=None, description=_TEXT_OR_NULL)
     quantization: str | None = Field(default=None, description=_TEXT_OR_NULL)
@@ -58,6 +62,12 @@ class Deployment(BaseModel):
     execution: str = Field(description='"eager", or "graphs: " and vLLM\'s two modes')
     attention_backend: str | None = Field(default=None, description=_TEXT_OR_NULL)
     speculative_method: str | None = Field(default=None, description=_TEXT_OR_NULL)
+    kv_connector: str | None = Field(default=None, description=_TEXT_OR_NULL)
+    platform_settings_sha256: str | None = Field(
+        default=None,
+        pattern=_SHA256,
+        description="64 hexadecimal digits, of additional_config without our key, or null",
+    )
     enable_lora: bool = Field(default=False, description="true or false")
     device_name: str = Field(description=_TEXT)
     device_threads: str | None = Field(default=None, description=_TEXT_OR_NULL)
@@ -105,6 +115,8 @@ class Deployment(BaseModel):
             ),
             attention_backend=_name(of("attention_config.backend")),
             speculative_method=_name(of("speculative_config.method")),
+            kv_connector=_name(of("kv_transfer_config.kv_connector")),
+            platform_settings_sha256=_platform_settings_sha256(of("additional_config")),
             enable_lora=of("lora_config") is not None,
             device_name=device_name,
             device_threads=_cpu_threads() if of("device_config.device_type") == "cpu" else None,
@@ -204,6 +216,16 @@ def _model_config_sha256(hf_config: Any) -> str:
     to_dict = getattr(hf_config, "to_dict", None)
     values = to_dict() if to_dict is not None else None
     return hashlib.sha256(_canonical(_without_volatile(values))).hexdigest()
+
+
+def _platform_settings_sha256(additional_config: Any) -> str | None:
+    """What else plugins and platforms were told: on some of them that chooses kernels."""
+    if not isinstance(additional_config, Mapping):
+        return None
+    settings = edited(additional_config, without_key)
+    if not settings.get(PARENT_KEY):
+        settings.pop(PARENT_KEY, None)
+    return hashlib.sha256(_canonical(settings)).hexdigest() if settings else None
 
 
 def _without_volatile(values: Any) -> Any:

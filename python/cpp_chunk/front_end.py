@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+from typing import TYPE_CHECKING, Any
 
-from cpp_chunk.config import KEY, ConfigError, ProfilingChunkConfig, read_config
+from cpp_chunk import ascend
+from cpp_chunk.config import IN_TREE, KEY, ConfigError, ProfilingChunkConfig, read_config
 from cpp_chunk.log import init_logger
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 logger = init_logger(__name__)
-
-
-def _balance_scheduling(vllm_config: Any) -> str | None:
-    """Where Ascend's balance scheduling is switched on, if it is: it replaces `schedule()`."""
-    if os.environ.get("VLLM_ASCEND_BALANCE_SCHEDULING", "0") not in ("", "0", "False", "false"):
-        return f"VLLM_ASCEND_BALANCE_SCHEDULING={os.environ['VLLM_ASCEND_BALANCE_SCHEDULING']}"
-    additional = vllm_config.additional_config
-    places: list[tuple[str, Any]] = [("additional_config", additional)]
-    if isinstance(additional, Mapping):
-        places += [
-            (f"additional_config {nested}", additional.get(nested))
-            for nested in ("scheduler_config", "ascend_scheduler_config")
-        ]
-    for place, settings in places:
-        if isinstance(settings, Mapping) and settings.get("enable_balance_scheduling"):
-            return f"{place} enable_balance_scheduling={settings['enable_balance_scheduling']!r}"
-    return None
 
 
 def check(vllm_config: Any) -> ProfilingChunkConfig:
@@ -35,7 +21,7 @@ def check(vllm_config: Any) -> ProfilingChunkConfig:
     Raises:
         ConfigError: one sentence with the key, its value and what is allowed.
     """
-    config = read_config(vllm_config.additional_config)
+    config = read_config(ascend.settings_of(vllm_config))
     if not config.enabled:
         return config
     stages = vllm_config.parallel_config.pipeline_parallel_size
@@ -54,13 +40,52 @@ def check(vllm_config: Any) -> ProfilingChunkConfig:
             f"{KEY}.max_step_ms is {config.max_step_ms:g} but smooth_factor is 0: allowed is null, "
             "since fixed chunks keep no step time."
         )
-    balance = _balance_scheduling(vllm_config)
-    if balance is not None:
+    other = ascend.other_scheduling(vllm_config.additional_config)
+    if other is not None:
         raise ConfigError(
-            f"{KEY}.enabled is true but {balance}: allowed is off, since balance scheduling "
-            "replaces the scheduler's choice of chunks."
+            f"{KEY}.enabled is true but {other}: allowed is off, since that replaces the "
+            "scheduler's choice of requests or chunks."
         )
     return config
+
+
+@contextlib.contextmanager
+def refusals_in_the_log() -> Iterator[None]:
+    """Puts what we refuse into the log: the exception itself comes behind a long traceback."""
+    from cpp_chunk.compat import UnknownShapeError, UntestedReleaseError
+    from cpp_chunk.engine.shape import UnknownSchedulerError
+
+    try:
+        yield
+    except (ConfigError, UntestedReleaseError, UnknownShapeError, UnknownSchedulerError) as error:
+        logger.error("%s", error)  # noqa: TRY400
+        raise
+
+
+def accept_settings(additional_config: object) -> None:
+    """Judges what can be judged before vLLM makes its configuration, let alone loads a model.
+
+    Raises:
+        ConfigError: a wrong setting.
+        UntestedReleaseError: this vLLM is outside the supported range.
+        UnknownShapeError: this vLLM has not what we rely on.
+    """
+    from cpp_chunk.compat import UnknownShapeError, UntestedReleaseError, check_installed
+
+    config = read_config(additional_config)
+    if config.implementation == IN_TREE and not ascend.is_active():
+        raise ConfigError(
+            f'{KEY}.implementation is "{IN_TREE}" but vLLM does not run on vllm-ascend: allowed '
+            'is "cpp-chunk".'
+        )
+    if not config.enabled:
+        return
+    try:
+        check_installed()
+    except (UntestedReleaseError, UnknownShapeError) as error:
+        if not config.allow_untested:
+            raise
+        logger.warning("%s Going on, since %s.allow_untested is true.", error, KEY)
 
 
 def accept(vllm_config: Any) -> bool:
@@ -68,19 +93,13 @@ def accept(vllm_config: Any) -> bool:
 
     Raises:
         ConfigError: a wrong setting.
-        UnknownSchedulerError: this vLLM's scheduler has a shape that we do not know.
+        UnknownSchedulerError: the chosen scheduler has a shape that we do not know.
     """
-    from cpp_chunk.engine.shape import UnknownSchedulerError, check_scheduler_shape
+    from cpp_chunk.engine.scheduler import check_base
     from cpp_chunk.metrics import register_metrics
 
-    try:
-        config = check(vllm_config)
-        if config.enabled:
-            check_scheduler_shape(vllm_config.scheduler_config.get_scheduler_cls())
-    except (ConfigError, UnknownSchedulerError) as error:
-        # The exception comes at the end of a long traceback; this line can be searched for.
-        logger.error("%s", error)  # noqa: TRY400
-        raise
+    config = check(vllm_config)
     if config.enabled:
+        check_base(vllm_config.scheduler_config.get_scheduler_cls(), config)
         register_metrics()
     return config.enabled

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import sys
 import time
 from collections.abc import Callable
@@ -60,20 +61,36 @@ class Seam:
             return
         patched = functools.wraps(original)(self.wrap(original))
         setattr(patched, _MARK, True)
-        setattr(owner, self.attribute, patched)
+        is_bound = isinstance(inspect.getattr_static(owner, self.attribute), classmethod)
+        setattr(owner, self.attribute, staticmethod(patched) if is_bound else patched)
 
 
 def _check_in_front_end(original: Function) -> Function:
     def create_engine_config(self: Any, *args: Any, **kwargs: Any) -> Any:
-        from cpp_chunk.front_end import accept
+        from cpp_chunk import front_end
 
-        vllm_config = original(self, *args, **kwargs)
-        if accept(vllm_config):
+        with front_end.refusals_in_the_log():
+            front_end.accept_settings(self.additional_config)
+            # It may be the first to import vllm-ascend's platform.
+            apply_loaded()
+            vllm_config = original(self, *args, **kwargs)
+            is_enabled = front_end.accept(vllm_config)
+        if is_enabled:
             # Under fork the engine core inherits this process's patches and runs no plugin.
             apply_engine()
         return vllm_config
 
     return create_engine_config
+
+
+def _take_key_over(original: Function) -> Function:
+    def check_and_update_config(vllm_config: Any, *args: Any, **kwargs: Any) -> Any:
+        from cpp_chunk.ascend import take_over
+
+        take_over(vllm_config)
+        return original(vllm_config, *args, **kwargs)
+
+    return check_and_update_config
 
 
 def _learn_executor(original: Function) -> Function:
@@ -123,6 +140,14 @@ FRONT_END = Seam(
     retire="when vLLM lets a plugin validate its own additional_config",
     wrap=_check_in_front_end,
 )
+ASCEND_PLATFORM = Seam(
+    module="vllm_ascend.platform",
+    cls="NPUPlatform",
+    attribute="check_and_update_config",
+    why="vllm-ascend has a version of this feature under the same key, and installs it here",
+    retire="when vllm-ascend asks whether a plugin has taken its key",
+    wrap=_take_key_over,
+)
 EXECUTOR = Seam(
     module="vllm.v1.engine.core",
     cls="EngineCore",
@@ -154,8 +179,9 @@ LAZY_RECEIVE = Seam(
 
 def apply_loaded() -> None:
     """Applies what this process can run: a module that it never imported needs no patch."""
-    if FRONT_END.is_loaded():
-        FRONT_END.apply()
+    for seam in (FRONT_END, ASCEND_PLATFORM):
+        if seam.is_loaded():
+            seam.apply()
     if EXECUTOR.is_loaded():
         apply_engine()
 

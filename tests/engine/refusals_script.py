@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+ALLOWED = {"profiling_chunk_config": {"enabled": True, "allow_untested": True}}
 CASES: dict[str, dict[str, Any]] = {
     # First, before anything has been switched on in this process.
     "off": {"pipeline_parallel_size": 1, "additional_config": {}},
@@ -24,7 +25,15 @@ CASES: dict[str, dict[str, Any]] = {
             "scheduler_config": {"profiling_chunk_config": {"enabled": False}},
         }
     },
-    "unknown_shape": {"scheduler_cls": "tests.engine.refusals_script.StrangeScheduler"},
+    "in_tree_elsewhere": {
+        "additional_config": {
+            "profiling_chunk_config": {"enabled": True, "implementation": "in-tree"}
+        }
+    },
+    "unknown_shape": {},
+    "unknown_shape_allowed": {"additional_config": ALLOWED},
+    "untested_release": {},
+    "untested_release_allowed": {"additional_config": ALLOWED},
 }
 
 
@@ -39,6 +48,8 @@ def strange_scheduler() -> type[Any]:
 
 
 def main(model: str) -> None:
+    from cpp_chunk.compat import release
+    from packaging.specifiers import SpecifierSet
     from vllm.engine.arg_utils import EngineArgs
 
     answers: dict[str, str | None] = {}
@@ -51,8 +62,11 @@ def main(model: str) -> None:
             "max_model_len": 8192,
             "additional_config": {"profiling_chunk_config": {"enabled": True}},
         } | changes
-        if name == "unknown_shape":
+        if name.startswith("unknown_shape"):
             arguments["scheduler_cls"] = strange_scheduler()
+        # No other vLLM is at hand here, but another range.
+        supported = SpecifierSet(">=99" if name.startswith("untested_release") else ">=0")
+        release.supported_range = lambda supported=supported: supported
         try:
             config = EngineArgs(**arguments).create_engine_config()
         except Exception as error:

@@ -20,7 +20,9 @@ def answers(run_script: Callable[..., subprocess.CompletedProcess[str]]) -> dict
     return answers
 
 
-@pytest.mark.parametrize("case", ["accepted", "off"])
+@pytest.mark.parametrize(
+    "case", ["accepted", "off", "unknown_shape_allowed", "untested_release_allowed"]
+)
 def test_accepted(answers: dict[str, str | None], case: str) -> None:
     assert answers[case] is None
 
@@ -47,6 +49,8 @@ def test_switched_off_the_scheduler_is_vllms_own(answers: dict[str, str | None])
         ("wrong_type", "min_chunk is '5': allowed is a whole number of tokens above 0."),
         ("both_places", "give one of them, or both alike."),
         ("unknown_shape", "StrangeScheduler"),
+        ("untested_release", "is not a release that cpp_chunk is tested with: allowed is >=99"),
+        ("in_tree_elsewhere", 'implementation is "in-tree" but vLLM does not run on vllm-ascend'),
     ],
 )
 def test_refused(answers: dict[str, str | None], case: str, words: str) -> None:

@@ -122,6 +122,14 @@ def test_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
             answer(seams={"a.place": True, "another.place": False}),
             "plugin: vLLM has loaded its plugins, and ours is not in another.place",
         ),
+        (answer(release_problem="vLLM 99 is not."), "shape: vLLM 99 is not."),
+        (
+            answer({"implementation": "in-tree", "enabled": False}),
+            (
+                "settings: profiling_chunk_config.implementation is 'in-tree': "
+                "vllm-ascend's own version runs"
+            ),
+        ),
         (answer(shapes={SCHEDULER: "scheduler class X: no."}), "shape: scheduler class X: no."),
         (answer({"problem": "a sentence."}), "settings: a sentence."),
         (
@@ -136,6 +144,13 @@ def test_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_each_problem(monkeypatch: pytest.MonkeyPatch, said: EngineAnswer, problem: str) -> None:
     assert problems(doctor(monkeypatch, said)) == [problem]
+
+
+def test_a_release_that_the_settings_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = answer({"allow_untested": True}, release_problem="vLLM 99 is not.")
+    found = doctor(monkeypatch, said)
+    assert problems(found) == []
+    assert "vLLM 99 is not. That is set." in texts(found, "shape")
 
 
 @pytest.mark.parametrize(
@@ -191,8 +206,8 @@ def test_the_profile_that_a_start_would_use(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_where_a_start_takes_no_profile(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = doctor(monkeypatch, answer({"no_profile": "with a KV connector"}), "some/model")
-    assert texts(found, "profile").startswith("no start-up profile with a KV connector: ")
+    found = doctor(monkeypatch, answer({"no_profile": "with data parallelism"}), "some/model")
+    assert texts(found, "profile").startswith("no start-up profile with data parallelism: ")
     assert problems(found) == []
 
 

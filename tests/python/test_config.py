@@ -43,6 +43,8 @@ def test_targets(target: object) -> None:
         ({"min_chunk": -4096}, ("min_chunk", "-4096", "above 0")),
         ({"min_chunk": 4096.5}, ("min_chunk", "4096.5", "above 0")),
         ({"min_chunk": "4096"}, ("min_chunk", "'4096'", "above 0")),
+        ({"implementation": "theirs"}, ("implementation", "'theirs'", '"in-tree"')),
+        ({"allow_untested": 1}, ("allow_untested", "1", "true or false")),
         ({"need_timing": None}, ("need_timing", "None", "true or false")),
         ({"target": "best"}, ("target", "'best'", '"auto"')),
         ({"target": 0}, ("target", "0", "above 0")),
@@ -114,27 +116,6 @@ def test_a_bound_on_steps_needs_dynamic_chunks() -> None:
 def test_switched_off_nothing_is_refused() -> None:
     off = vllm_config({"profiling_chunk_config": {"enabled": False}}, stages=1, chunked=False)
     assert not check(off).enabled
-
-
-def test_balance_scheduling_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VLLM_ASCEND_BALANCE_SCHEDULING", "1")
-    with pytest.raises(ConfigError, match="VLLM_ASCEND_BALANCE_SCHEDULING=1: allowed is off"):
-        check(vllm_config())
-    monkeypatch.setenv("VLLM_ASCEND_BALANCE_SCHEDULING", "0")
-    assert check(vllm_config()).enabled
-
-
-@pytest.mark.parametrize(
-    "additional",
-    [
-        {"enable_balance_scheduling": True},
-        {"scheduler_config": {"enable_balance_scheduling": True}},
-        {"ascend_scheduler_config": {"enable_balance_scheduling": True}},
-    ],
-)
-def test_balance_scheduling_in_the_settings_is_refused(additional: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="enable_balance_scheduling=True: allowed is off"):
-        check(vllm_config(additional))
 
 
 def test_a_misspelt_name_of_the_whole_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -127,6 +127,8 @@ def test_fields_are_readable() -> None:
         ("attention_config.backend", "FLASH_ATTN", "attention_backend"),
         ("speculative_config.method", "eagle", "speculative_method"),
         ("lora_config", object(), "enable_lora"),
+        ("kv_transfer_config.kv_connector", "MooncakeConnectorV1", "kv_connector"),
+        ("additional_config", {"enable_flashcomm1": True}, "platform_settings_sha256"),
     ],
 )
 def test_what_changes_the_timing_changes_the_digest(setting: str, value: Any, field: str) -> None:
@@ -146,6 +148,19 @@ def test_what_changes_the_timing_changes_the_digest(setting: str, value: Any, fi
 )
 def test_where_a_model_comes_from_changes_nothing(same: Any) -> None:
     assert of(**{"model_config.hf_config": same}).digest == of().digest
+
+
+@pytest.mark.parametrize(
+    "additional",
+    [
+        None,
+        {},
+        {"profiling_chunk_config": {"enabled": True}},
+        {"scheduler_config": {"profiling_chunk_config": {"enabled": True}}},
+    ],
+)
+def test_our_own_settings_change_nothing(additional: Any) -> None:
+    assert of(additional_config=additional).digest == of().digest
 
 
 def test_the_layer_split_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,10 @@ def vllm_config(**changes: Any) -> Any:
         "context_parallel": 1,
         "sequence_parallel": False,
         "is_moe": False,
+        "additional_config": {},
     } | changes
     return SimpleNamespace(
+        additional_config=values["additional_config"],
         model_config=SimpleNamespace(
             hf_text_config=SimpleNamespace(num_hidden_layers=values["layers"]),
             is_moe=values["is_moe"],
@@ -53,6 +55,7 @@ def test_layers_are_vllms_own_split(monkeypatch: pytest.MonkeyPatch) -> None:
         ({}, []),
         ({"sequence_parallel": True}, [8]),
         ({"sequence_parallel": True, "tensor_parallel": 1}, []),
+        ({"additional_config": {"enable_flashcomm1": True}}, [8]),
         ({"context_parallel": 4}, [8]),
         ({"is_moe": True}, [128]),
         ({"sequence_parallel": True, "context_parallel": 2, "is_moe": True}, [8, 4, 128]),

@@ -103,11 +103,17 @@ def plugin(engine: EngineAnswer | None) -> Section:
 
 
 def shape(engine: EngineAnswer | None) -> Section:
-    """Whether vLLM's scheduler has a shape that we know."""
+    """Whether vLLM, and above all its scheduler, has a shape that we know."""
     section = Section("shape")
     if engine is None or engine.problem is not None:
         section.note("not looked at, without vLLM")
         return section
+    if engine.release_problem is None:
+        section.ok(f"vLLM {engine.vllm_version} has what we rely on")
+    elif engine.settings is not None and engine.settings.allow_untested:
+        section.note(f"{engine.release_problem} That is set.")
+    else:
+        section.problem(engine.release_problem, "use a release of docs/compatibility.md")
     for name, problem in engine.shapes.items():
         if problem is None:
             section.ok(f"{name} has the shape that dynamic chunks need")
@@ -133,6 +139,11 @@ def settings(engine: EngineAnswer | None) -> Section:
         section.note(f"not of the engine, so not looked at: {' '.join(answer.not_looked_at)}")
     if answer.problem is not None:
         section.problem(answer.problem, "change the arguments")
+    elif answer.implementation != "cpp-chunk":
+        section.problem(
+            f"{KEY}.implementation is {answer.implementation!r}: vllm-ascend's own version runs",
+            "leave implementation out",
+        )
     elif not answer.enabled:
         section.problem(f"{KEY}.enabled is false: chunks are fixed", f"add {_SWITCH}")
     elif answer.smooth_factor == 0:

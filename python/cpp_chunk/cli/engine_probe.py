@@ -25,6 +25,8 @@ class SettingsAnswer(BaseModel):
             end's refusal.
         not_looked_at: arguments that are not the engine's.
         enabled: whether dynamic chunks are switched on.
+        implementation: whose they would be.
+        allow_untested: whether a release that is not known is no reason to refuse.
         smooth_factor: as configured.
         no_profile: what keeps a start from taking a profile.
         deployment: what a profile would be remembered for.
@@ -36,6 +38,8 @@ class SettingsAnswer(BaseModel):
     problem: str | None = None
     not_looked_at: list[str] = []
     enabled: bool = False
+    implementation: str = "cpp-chunk"
+    allow_untested: bool = False
     smooth_factor: float = 1.0
     no_profile: str | None = None
     deployment: Deployment | None = None
@@ -48,6 +52,7 @@ class EngineAnswer(BaseModel):
     Attributes:
         problem: why vLLM could not be asked at all.
         vllm_version: of the package that was imported.
+        release_problem: why it is not a release that we know.
         device_name: of this machine; None where vLLM finds none.
         plugin_problem: what registering raised.
         seams: each place of the ledger that a front end and an engine core need, and whether our
@@ -60,6 +65,7 @@ class EngineAnswer(BaseModel):
 
     problem: str | None = None
     vllm_version: str | None = None
+    release_problem: str | None = None
     device_name: str | None = None
     plugin_problem: str | None = None
     seams: dict[str, bool] = {}

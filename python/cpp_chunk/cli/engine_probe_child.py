@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from cpp_chunk import seams
+from cpp_chunk.ascend import settings_of
 from cpp_chunk.cli.engine_probe import EngineAnswer, SettingsAnswer
+from cpp_chunk.compat import UnknownShapeError, UntestedReleaseError, check_installed
 from cpp_chunk.config import read_config
 from cpp_chunk.deployment import Deployment, device_name
 from cpp_chunk.engine.profile_passes import MAX_PASSES
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 # Those of the front end and of the engine core; workers are not started here.
 _SEAMS = (seams.FRONT_END, seams.EXECUTOR, seams.SCHEDULER)
+# There where vLLM runs on vllm-ascend alone.
+_PLATFORM_SEAMS = (seams.ASCEND_PLATFORM,)
 _SCHEDULERS = (
     ("vllm.v1.core.sched.scheduler", "Scheduler"),
     ("vllm.v1.core.sched.async_scheduler", "AsyncScheduler"),
@@ -58,12 +62,24 @@ def _ask(vllm_arguments: Sequence[str]) -> EngineAnswer:
     settings, shapes = _ask_of_arguments(vllm_arguments) if vllm_arguments else (None, {})
     return EngineAnswer(
         vllm_version=vllm_version,
+        release_problem=_release_problem(),
         device_name=device_name() if current_platform.device_type else None,
         plugin_problem=plugin_problem,
-        seams={f"{seam.module}.{seam.cls}.{seam.attribute}": _is_applied(seam) for seam in _SEAMS},
+        seams={
+            f"{seam.module}.{seam.cls}.{seam.attribute}": _is_applied(seam)
+            for seam in (*_SEAMS, *(one for one in _PLATFORM_SEAMS if one.is_loaded()))
+        },
         shapes=shapes or _shapes_of_vllm(),
         settings=settings,
     )
+
+
+def _release_problem() -> str | None:
+    try:
+        check_installed()
+    except (UntestedReleaseError, UnknownShapeError) as error:
+        return str(error)
+    return None
 
 
 def _is_applied(seam: seams.Seam) -> bool:
@@ -111,7 +127,7 @@ def _ask_of_arguments(
         vllm_config = arg_utils.AsyncEngineArgs.from_cli_args(given).create_engine_config(
             UsageContext.OPENAI_API_SERVER
         )
-        config = read_config(vllm_config.additional_config)
+        config = read_config(settings_of(vllm_config))
         shape = dict([_shape(vllm_config.scheduler_config.get_scheduler_cls())])
     except UnknownSchedulerError as error:
         return SettingsAnswer(enabled=True, not_looked_at=others), {"scheduler_cls": str(error)}
@@ -121,6 +137,8 @@ def _ask_of_arguments(
     return SettingsAnswer(
         not_looked_at=others,
         enabled=config.enabled,
+        implementation=config.implementation,
+        allow_untested=config.allow_untested,
         smooth_factor=config.smooth_factor,
         no_profile=_why_no_profile(vllm_config),
         deployment=deployment,
@@ -130,8 +148,6 @@ def _ask_of_arguments(
 
 def _why_no_profile(vllm_config: Any) -> str | None:
     """Where the engine core takes no profile at its start."""
-    if getattr(vllm_config, "kv_transfer_config", None) is not None:
-        return "with a KV connector"
     if vllm_config.parallel_config.data_parallel_size > 1:
         return "with data parallelism"
     return None

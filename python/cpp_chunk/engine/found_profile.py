@@ -113,9 +113,6 @@ def find_profile(
 
 def _why_not(scheduler: Any) -> str | None:
     """Where passes of ours would harm."""
-    if scheduler.connector is not None:
-        # It would be told of requests that nobody sent and of KV that nobody computed.
-        return "with a KV connector"
     if scheduler.parallel_config.data_parallel_size > 1:
         # Ranks that share experts take every step together; each would wait for the others.
         return "with data parallelism"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from cpp_chunk.ascend import uses_flashcomm
+
 # Rows of the tiles in which fused MoE kernels and the GEMMs beside them go through a batch.
 _MOE_TILE_TOKENS = 128
 
@@ -48,7 +50,11 @@ def preferred_multiples(vllm_config: Any) -> list[int]:
     parallel = vllm_config.parallel_config
     passes = getattr(vllm_config.compilation_config, "pass_config", None)
     multiples = []
-    if getattr(passes, "enable_sp", None) or getattr(passes, "enable_sequence_parallelism", None):
+    if (
+        getattr(passes, "enable_sp", None)
+        or getattr(passes, "enable_sequence_parallelism", None)
+        or uses_flashcomm(vllm_config)
+    ):
         # The residual stream is cut over the tensor parallel ranks, token by token.
         multiples.append(parallel.tensor_parallel_size)
     if (ranks := getattr(parallel, "prefill_context_parallel_size", 1)) > 1:

@@ -30,6 +30,8 @@ logger = init_logger(__name__)
 # A pass leaves this much of its prompt, so nothing is sampled, and the prompt is still a prefill
 # that the chooser can hold back while the next pass goes.
 _TOKENS_LEFT = 2
+# The first pass is a warm-up: it may build kernels, and its time counts nowhere.
+_WARM_UP_STEP_ID = 1
 # Passes are chosen to be far shorter. One that takes this long met something that a profile must
 # not be built on: a stage that hung, a machine that swaps.
 LONGEST_PASS_S = 30.0
@@ -85,6 +87,7 @@ class Profiler:
         self._random = random.Random(0)
         self._in_flight: deque[_RunningPass] = deque()
         self._num_free_blocks = 0
+        self._connector: Any = None
         self.step_id = 0
         self.num_passes = 0
 
@@ -105,6 +108,8 @@ class Profiler:
             # On some of the workers it may be.
             self._stages.end_pass_guard()
             raise
+        # It would be told of requests that nobody sent and of KV that nobody computed.
+        self._connector, self._scheduler.connector = self._scheduler.connector, None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,6 +121,7 @@ class Profiler:
         try:
             self._put_back()
         finally:
+            self._scheduler.connector = self._connector
             # While serving, a stage that fails is vLLM's to handle.
             failures = self._stages.end_pass_guard()
         if failures:
@@ -171,11 +177,12 @@ class Profiler:
         stages = times.get(step_id, {})
         if len(stages) < self._num_stages:
             raise ProfilingError(f"only stages {sorted(stages)} have timed pass {step_id}")
+        longest_s = _longest_s(step_id)
         for stage, (_, compute_ms) in stages.items():
-            if not (math.isfinite(compute_ms) and 0 < compute_ms <= 1e3 * LONGEST_PASS_S):
+            if not (math.isfinite(compute_ms) and 0 < compute_ms <= 1e3 * longest_s):
                 raise ProfilingError(
                     f"stage {stage} timed pass {step_id} as {compute_ms:g} ms: allowed is more "
-                    f"than 0 and at most {LONGEST_PASS_S:g} s"
+                    f"than 0 and at most {longest_s:g} s"
                 )
         return tuple(time for _, time in sorted(stages.items()))
 
@@ -207,7 +214,7 @@ class Profiler:
                 return None
         executed = self._executor.execute_model(output, non_block=True)
         sampled = self._executor.sample_tokens(None, non_block=True)
-        self._in_flight.append(_RunningPass(request_id, output, executed, sampled))
+        self._in_flight.append(_RunningPass(self.step_id, output, executed, sampled))
         return history
 
     def _has_room(self, num_tokens: int) -> bool:
@@ -231,7 +238,7 @@ class Profiler:
         vocabulary = range(scheduler.vllm_config.model_config.get_vocab_size())
         self.step_id += 1
         request = Request(
-            request_id=f"cpp-chunk-profile-{self.step_id}",
+            request_id=_request_id(self.step_id),
             prompt_token_ids=self._random.choices(
                 vocabulary, k=history + num_tokens + _TOKENS_LEFT
             ),
@@ -242,13 +249,24 @@ class Profiler:
         request.num_computed_tokens = history
         scheduler.add_request(request)
         scheduler.cpp_chunk_use(OneChunk(num_tokens, _TOKENS_LEFT))
-        output = scheduler.schedule()
+        output = self._schedule_step()
         setattr(output, STEP_ID, self.step_id)
         return request.request_id, output
 
+    def _schedule_step(self) -> Any:
+        from vllm.v1.core.sched.output import SchedulerOutput
+
+        output = self._scheduler.schedule()
+        if self._connector is not None:
+            # Workers want to be told what to load and save: nothing.
+            output.kv_connector_metadata = self._connector.build_connector_meta(
+                SchedulerOutput.make_empty()
+            )
+        return output
+
     def _unique_block_hashes(self, request: Any) -> list[Any]:
         """What prefix caching wants of a request: here, hashes that nothing else ever has."""
-        num_blocks = request.num_tokens // self._scheduler.hash_block_size
+        num_blocks = request.num_tokens // self._block_pool.hash_block_size
         return [self._random.randbytes(32) for _ in range(num_blocks)]
 
     def _complete_oldest(self) -> None:
@@ -259,7 +277,7 @@ class Profiler:
         if model_output is None or one.request_id not in model_output.req_id_to_index:
             one.executed.result()
             raise ProfilingError(f"pass {one.request_id} has no output")
-        if time.monotonic() - begun_s > LONGEST_PASS_S:
+        if time.monotonic() - begun_s > _longest_s(one.step_id):
             raise ProfilingError(f"pass {one.request_id} took longer than {LONGEST_PASS_S:g} s")
         self._scheduler.update_from_output(one.output, model_output)
         self._finish([one.request_id])
@@ -275,18 +293,30 @@ class Profiler:
 
     def _run_empty_step(self) -> None:
         """Tells the workers which requests have gone."""
-        output = self._scheduler.schedule()
+        output = self._schedule_step()
         executed = self._executor.execute_model(output, non_block=True).result()
         if executed is not None:
             self._scheduler.update_from_output(output, executed)
 
 
+def _longest_s(step_id: int) -> float:
+    return math.inf if step_id == _WARM_UP_STEP_ID else LONGEST_PASS_S
+
+
+def _request_id(step_id: int) -> str:
+    return f"cpp-chunk-profile-{step_id}"
+
+
 @dataclass(frozen=True)
 class _RunningPass:
-    request_id: str
+    step_id: int
     output: Any
     executed: Any
     sampled: Any
+
+    @property
+    def request_id(self) -> str:
+        return _request_id(self.step_id)
 
     def wait_for_end(self) -> None:
         for future in (self.executed, self.sampled):

@@ -12,7 +12,9 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cpp_chunk.engine.shape import check_scheduler_shape
+from cpp_chunk.ascend import has_in_tree_scheduler
+from cpp_chunk.config import KEY
+from cpp_chunk.engine.shape import UnknownSchedulerError, check_scheduler_shape
 from cpp_chunk.log import init_logger
 from cpp_chunk.status import EngineStatus, write_status
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
     from vllm.v1.request import Request
 
+    from cpp_chunk.config import ProfilingChunkConfig
     from cpp_chunk.engine.context import EngineContext
     from cpp_chunk.engine.feedback import Feedback
     from cpp_chunk.engine.planner import ChunkChooser
@@ -83,6 +86,10 @@ class DynamicChunkMixin:
             self._cpp_chunk_num_decodes += 1
             self._cpp_chunk_decode_context_tokens += request.num_computed_tokens
             return 1
+        is_load = num_new_tokens == 0 and num_external_computed_tokens > 0
+        if is_load and not self._cpp_chunk_model_splits:
+            self._cpp_chunk_stop_asking()
+            return 0
         hits = (num_new_local_computed_tokens, num_external_computed_tokens, *more)
         num_tokens = num_new_tokens
         if self._cpp_chunk_chooser is not None and num_new_tokens > 0:
@@ -95,6 +102,18 @@ class DynamicChunkMixin:
         if self._cpp_chunk_model_splits:
             num_tokens = self._cpp_chunk_model_split(request, num_tokens, num_new_tokens, hits)
         return num_tokens
+
+    def _cpp_chunk_stop_asking(self) -> None:
+        """Where a `schedule()` asks for the chunk of a request whose KV is being loaded.
+
+        vLLM's own does not, but a copy that vllm-ascend 0.23.0 uses on prefill nodes does: it takes
+        the 0 in answer for "no room", and would never admit the request.
+        """
+        self._cpp_chunk_ready = False
+        self.cpp_chunk_fall_back(
+            "loading KV asynchronously",
+            RuntimeError("this scheduler has no place for it beside dynamic chunks"),
+        )
 
     def _cpp_chunk_choose(
         self, chooser: ChunkChooser, request: Request, num_new_tokens: int, num_hit_tokens: int
@@ -225,6 +244,27 @@ class DynamicChunkMixin:
             write_status(EngineStatus(fallbacks={doing: 1}))
 
 
+def check_base(base: type[Any], config: ProfilingChunkConfig) -> None:
+    """Holds a scheduler class against what the mixin needs.
+
+    Raises:
+        UnknownSchedulerError: it does not offer the seam, and `allow_untested` is off; or it is
+            vllm-ascend's own version of this feature.
+    """
+    if has_in_tree_scheduler(base):
+        raise UnknownSchedulerError(
+            f"scheduler class {base.__module__}.{base.__qualname__} is vllm-ascend's own version "
+            "of dynamic chunks: start vLLM through EngineArgs, as `vllm serve` does, so that the "
+            'settings can be taken over, or set implementation to "in-tree".'
+        )
+    try:
+        check_scheduler_shape(base)
+    except UnknownSchedulerError as error:
+        if not config.allow_untested:
+            raise
+        logger.warning("%s Going on, since %s.allow_untested is true.", error, KEY)
+
+
 def derive(base: type[Any], context: EngineContext) -> type[Any]:
     """A class that is `base` with dynamic chunks.
 
@@ -235,7 +275,7 @@ def derive(base: type[Any], context: EngineContext) -> type[Any]:
     Raises:
         UnknownSchedulerError: `base` does not offer the seam.
     """
-    check_scheduler_shape(base)
+    check_base(base, context.config)
     return type(
         f"DynamicChunk{base.__name__}", (DynamicChunkMixin, base), {"_cpp_chunk_context": context}
     )

@@ -59,18 +59,20 @@ class HostStopwatch:
 
 
 class DeviceStopwatch:
-    """For CUDA, NPU, XPU: torch's device-neutral events, recorded now and read later.
+    """For CUDA, NPU, XPU: events of torch's module for the device, recorded now and read later.
 
     Args:
         device_type: torch's name of the device, such as "cuda" or "npu".
-        make_event: makes a timing event; `torch.Event` unless a test brings its own.
+        make_event: makes a timing event; the device's own unless a test brings another.
     """
 
     def __init__(self, device_type: str, make_event: Any = None) -> None:
         if make_event is None:
             import torch
 
-            make_event = functools.partial(torch.Event, device=device_type, enable_timing=True)
+            # Not torch.Event: vllm-ascend leaves it replaced by an event that takes no device.
+            event_class = torch.get_device_module(device_type).Event
+            make_event = functools.partial(event_class, enable_timing=True)
         self._make_event = make_event
         self._spare: list[Any] = []
         self._open: deque[tuple[int, Any, Any]] = deque()
@@ -112,7 +114,10 @@ class DeviceStopwatch:
             self._open[-1][2].synchronize()
         while self._open and self._open[0][2].query():
             step_id, start, end = self._open.popleft()
-            start_s = self._origin_s + self._origin.elapsed_time(start) / 1e3
-            times.append((step_id, start_s, start.elapsed_time(end)))
-            self._spare += [start, end]
+            # From step to step: devices tell elapsed time in single precision, which after a day
+            # is no finer than 8 ms.
+            self._origin_s += self._origin.elapsed_time(start) / 1e3
+            times.append((step_id, self._origin_s, start.elapsed_time(end)))
+            self._spare += [self._origin, end]
+            self._origin = start
         return times

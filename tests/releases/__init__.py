@@ -1,0 +1,1 @@
+"""Released wheels of other projects, unpacked and not installed, for tests that look into them."""
