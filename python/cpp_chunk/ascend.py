@@ -9,6 +9,7 @@ configuration, which vLLM sends to the engine core and the workers.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -52,6 +53,13 @@ def take_over(vllm_config: Any) -> None:
     if any(is_in_tree(one) for one in settings):
         vllm_config.additional_config = edited(additional, _without_our_keys)
         logger.info("%s is left to vllm-ascend: implementation is %r", KEY, IN_TREE)
+        if KEY not in additional and not _reads_inner_place():
+            logger.warning(
+                "this vllm-ascend reads %s at the top level of additional_config alone, and not "
+                "in %s: its own version stays off",
+                KEY,
+                PARENT_KEY,
+            )
         return
     vllm_config.additional_config = edited(additional, without_key)
     if any(isinstance(one, Mapping) and one.get("enabled") for one in settings):
@@ -113,6 +121,11 @@ def _is_set(variable: str) -> bool:
 def is_in_tree(settings: object) -> bool:
     """Whether settings ask for vllm-ascend's own version."""
     return isinstance(settings, Mapping) and settings.get("implementation") == IN_TREE
+
+
+def _reads_inner_place() -> bool:
+    """Whether this release has a configuration of its own for schedulers, as newer ones do."""
+    return hasattr(sys.modules.get(f"{_PLATFORM_PACKAGE}.ascend_config"), "SchedulerConfig")
 
 
 def _holders(additional: object) -> Iterator[Mapping[str, Any]]:

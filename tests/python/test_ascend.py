@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -98,6 +99,19 @@ def test_in_tree_hands_it_back(parent: str | None, caplog: pytest.LogCaptureFixt
     assert config.additional_config == theirs
     assert not check(config).enabled
     assert "left to vllm-ascend" in caplog.text
+
+
+@pytest.mark.parametrize(("release", "is_warned"), [("older", True), ("newer", False)])
+def test_a_release_that_does_not_read_the_inner_place(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, release: str, is_warned: Any
+) -> None:
+    """As 0.23.0 and 0.24.0rc1 do not."""
+    theirs = SimpleNamespace() if release == "older" else SimpleNamespace(SchedulerConfig=object)
+    monkeypatch.setitem(sys.modules, "vllm_ascend.ascend_config", theirs)
+    logging.getLogger("vllm").propagate = True
+    with caplog.at_level(logging.WARNING, logger="vllm"):
+        ascend.take_over(vllm_config({"scheduler_config": {"profiling_chunk_config": IN_TREE}}))
+    assert ("at the top level of additional_config alone" in caplog.text) is is_warned
 
 
 def test_taking_over_is_said_once_and_only_where_it_matters(

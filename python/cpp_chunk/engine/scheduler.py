@@ -277,5 +277,7 @@ def derive(base: type[Any], context: EngineContext) -> type[Any]:
     """
     check_base(base, context.config)
     return type(
-        f"DynamicChunk{base.__name__}", (DynamicChunkMixin, base), {"_cpp_chunk_context": context}
+        f"DynamicChunk{base.__name__}",
+        (DynamicChunkMixin, base),
+        {"_cpp_chunk_context": context, "__module__": __name__},
     )
