@@ -13,7 +13,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cpp_chunk.config import IN_TREE, KEY, NOT_IN_TREE, PARENT_KEY, edited, without_key
+from cpp_chunk.config import (
+    IN_TREE,
+    KEY,
+    NOT_IN_TREE,
+    PARENT_KEY,
+    LeftInTree,
+    edited,
+    is_in_tree,
+    without_key,
+)
 from cpp_chunk.log import init_logger
 
 logger = init_logger(__name__)
@@ -21,7 +30,7 @@ logger = init_logger(__name__)
 # On a VllmConfig: the two places of the key, as the user wrote them.
 _TAKEN = "_cpp_chunk_taken_settings"
 _PLATFORM_PACKAGE = "vllm_ascend"
-_IN_TREE_SCHEDULER = "ProfilingChunkScheduler"
+IN_TREE_SCHEDULER = "ProfilingChunkScheduler"
 _BALANCE = "enable_balance_scheduling"
 _BALANCE_VARIABLE = "VLLM_ASCEND_BALANCE_SCHEDULING"
 # What vllm-ascend takes for "no dynamic batch".
@@ -37,30 +46,24 @@ def is_active() -> bool:
 
 
 def take_over(vllm_config: Any) -> None:
-    """Takes the key out of a VllmConfig that vllm-ascend is about to read.
+    """Takes the key out of a VllmConfig that vllm-ascend is about to read, or hands it back.
 
-    The user's own dictionary stays as it is. Where there is no key nothing is done: vLLM has its
-    platform check a configuration again in the engine core.
+    The user's own dictionary stays as it is. vLLM has its platform check a configuration again in
+    the engine core, and copies of it wherever one is made: where the key has been taken or handed
+    back nothing is done.
     """
     additional = vllm_config.additional_config
     if not isinstance(additional, Mapping):
         return
     taken = edited(additional, _key_alone)
-    settings = [places[KEY] for places in _holders(taken) if KEY in places]
-    if not settings:
+    settings = [place[KEY] for place in _holders(taken) if KEY in place]
+    if not settings or any(isinstance(one, LeftInTree) for one in settings):
+        return
+    if any(is_in_tree(one) for one in settings):
+        vllm_config.additional_config = edited(additional, _handed_back)
+        _say_handed_back(is_outer=KEY in additional)
         return
     vllm_config.__dict__[_TAKEN] = taken
-    if any(is_in_tree(one) for one in settings):
-        vllm_config.additional_config = edited(additional, _without_our_keys)
-        logger.info("%s is left to vllm-ascend: implementation is %r", KEY, IN_TREE)
-        if KEY not in additional and not _reads_inner_place():
-            logger.warning(
-                "this vllm-ascend reads %s at the top level of additional_config alone, and not "
-                "in %s: its own version stays off",
-                KEY,
-                PARENT_KEY,
-            )
-        return
     vllm_config.additional_config = edited(additional, without_key)
     if any(isinstance(one, Mapping) and one.get("enabled") for one in settings):
         logger.info(
@@ -68,6 +71,17 @@ def take_over(vllm_config: Any) -> None:
             'stay off; "implementation": "%s" hands it back',
             KEY,
             IN_TREE,
+        )
+
+
+def _say_handed_back(*, is_outer: bool) -> None:
+    logger.info("%s is left to vllm-ascend: implementation is %r", KEY, IN_TREE)
+    if not is_outer and not _reads_inner_place():
+        logger.warning(
+            "this vllm-ascend reads %s at the top level of additional_config alone, and not in "
+            "%s: its own version stays off",
+            KEY,
+            PARENT_KEY,
         )
 
 
@@ -88,7 +102,7 @@ def other_scheduling(additional_config: object) -> str | None:
     for name in (_BALANCE, "recompute_scheduler_enable"):
         if settings.get(name):
             return f"additional_config {name} is {settings[name]!r}"
-    for name in ("short_request_first_config", "dyntra_lb_config"):
+    for name in ("short_request_first_config", "batch_job_sched_config", "dyntra_lb_config"):
         nested = settings.get(name)
         if isinstance(nested, Mapping) and nested.get("enabled"):
             return f"additional_config {name}.enabled is {nested['enabled']!r}"
@@ -101,7 +115,7 @@ def other_scheduling(additional_config: object) -> str | None:
 def has_in_tree_scheduler(scheduler_cls: type[Any]) -> bool:
     """Whether vllm-ascend's own version was installed all the same, before us."""
     return any(
-        base.__module__.startswith(_PLATFORM_PACKAGE) and base.__name__ == _IN_TREE_SCHEDULER
+        base.__module__.startswith(_PLATFORM_PACKAGE) and base.__name__ == IN_TREE_SCHEDULER
         for base in scheduler_cls.__mro__
     )
 
@@ -109,18 +123,24 @@ def has_in_tree_scheduler(scheduler_cls: type[Any]) -> bool:
 def uses_flashcomm(vllm_config: Any) -> bool:
     """Whether tensor parallel ranks share a step's tokens out among them (FlashComm)."""
     additional = vllm_config.additional_config
-    if isinstance(additional, Mapping) and "enable_flashcomm1" in additional:
-        return bool(additional["enable_flashcomm1"])
-    return _is_set("VLLM_ASCEND_ENABLE_FLASHCOMM1")
+    settings = additional if isinstance(additional, Mapping) else {}
+    # Either switches it on, and the second wants it.
+    if settings.get("enable_flashcomm1") or settings.get("enable_shared_expert_dp"):
+        return True
+    return "enable_flashcomm1" not in settings and _is_set("VLLM_ASCEND_ENABLE_FLASHCOMM1")
+
+
+def is_asynchronous_on_v1(vllm_config: Any) -> bool:
+    """Whether steps are scheduled asynchronously on vllm-ascend with the V1 model runner."""
+    return (
+        is_active()
+        and bool(vllm_config.scheduler_config.async_scheduling)
+        and not vllm_config.use_v2_model_runner
+    )
 
 
 def _is_set(variable: str) -> bool:
     return os.environ.get(variable, "").lower() not in _FALSE
-
-
-def is_in_tree(settings: object) -> bool:
-    """Whether settings ask for vllm-ascend's own version."""
-    return isinstance(settings, Mapping) and settings.get("implementation") == IN_TREE
 
 
 def _reads_inner_place() -> bool:
@@ -140,9 +160,9 @@ def _key_alone(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: settings[key] for key in (KEY, PARENT_KEY) if key in settings}
 
 
-def _without_our_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Newer releases refuse settings that they do not know."""
+def _handed_back(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Without keys of ours: newer releases refuse what they do not know."""
     left = dict(settings)
     if isinstance(given := settings.get(KEY), Mapping):
-        left[KEY] = {key: value for key, value in given.items() if key not in NOT_IN_TREE}
+        left[KEY] = LeftInTree((k, v) for k, v in given.items() if k not in NOT_IN_TREE)
     return left

@@ -26,6 +26,17 @@ class ConfigError(ValueError):
     """A setting that stops the start. The message names the key, the value and what is allowed."""
 
 
+class LeftInTree(dict[str, Any]):
+    """Settings that have been handed back to vllm-ascend: a mark that copies and processes keep."""
+
+
+def is_in_tree(settings: object) -> bool:
+    """Whether settings ask for vllm-ascend's own version, or have been handed back to it."""
+    return isinstance(settings, LeftInTree) or (
+        isinstance(settings, Mapping) and settings.get("implementation") == IN_TREE
+    )
+
+
 class ProfilingChunkConfig(BaseModel):
     """`additional_config["profiling_chunk_config"]`. Descriptions say what is allowed."""
 
@@ -88,13 +99,20 @@ def parse_config(settings: Mapping[str, Any]) -> ProfilingChunkConfig:
     Raises:
         ConfigError: on the first wrong key or value.
     """
-    if settings.get("implementation") == IN_TREE:
+    if is_in_tree(settings):
         # All else is vllm-ascend's to read, and nothing of ours is enabled.
         return ProfilingChunkConfig(implementation=IN_TREE)
     try:
         return ProfilingChunkConfig.model_validate(dict(settings))
     except ValidationError as error:
         raise ConfigError(_sentence(error)) from None
+
+
+def warn_of_misspelt_key(additional_config: object) -> None:
+    """Says so where there is no key of ours, but one that is nearly the same."""
+    if isinstance(additional_config, Mapping) and KEY not in additional_config:
+        for similar in difflib.get_close_matches(KEY, map(str, additional_config), cutoff=0.8):
+            logger.warning("additional_config has %r: did you mean %r?", similar, KEY)
 
 
 def edited(additional_config: Mapping[str, Any], edit: Edit) -> dict[str, Any]:
@@ -122,9 +140,6 @@ def read_config(additional_config: object) -> ProfilingChunkConfig:
     """
     if not isinstance(additional_config, Mapping):
         return ProfilingChunkConfig()
-    if KEY not in additional_config:
-        for similar in difflib.get_close_matches(KEY, map(str, additional_config), cutoff=0.8):
-            logger.warning("additional_config has %r: did you mean %r?", similar, KEY)
     nested = additional_config.get(PARENT_KEY)
     places = {KEY: additional_config.get(KEY)}
     if isinstance(nested, Mapping):

@@ -66,7 +66,8 @@ class Deployment(BaseModel):
     platform_settings_sha256: str | None = Field(
         default=None,
         pattern=_SHA256,
-        description="64 hexadecimal digits, of additional_config without our key, or null",
+        description="64 hexadecimal digits, of additional_config without our key and of the "
+        "environment variables VLLM_ASCEND_..., or null",
     )
     enable_lora: bool = Field(default=False, description="true or false")
     device_name: str = Field(description=_TEXT)
@@ -75,6 +76,8 @@ class Deployment(BaseModel):
     vllm_version: str | None = Field(default=None, description=_TEXT_OR_NULL)
     cpp_chunk_version: str = Field(description=_TEXT)
     torch_version: str | None = Field(default=None, description=_TEXT_OR_NULL)
+    vllm_ascend_version: str | None = Field(default=None, description=_TEXT_OR_NULL)
+    torch_npu_version: str | None = Field(default=None, description=_TEXT_OR_NULL)
 
     @classmethod
     def of(cls, vllm_config: Any, device_name: str) -> Deployment:
@@ -124,6 +127,8 @@ class Deployment(BaseModel):
             vllm_version=_vllm_version(),
             cpp_chunk_version=__version__,
             torch_version=_version("torch"),
+            vllm_ascend_version=_version("vllm-ascend"),
+            torch_npu_version=_version("torch-npu"),
         )
 
     @property
@@ -220,11 +225,14 @@ def _model_config_sha256(hf_config: Any) -> str:
 
 def _platform_settings_sha256(additional_config: Any) -> str | None:
     """What else plugins and platforms were told: on some of them that chooses kernels."""
-    if not isinstance(additional_config, Mapping):
-        return None
-    settings = edited(additional_config, without_key)
+    settings = (
+        edited(additional_config, without_key) if isinstance(additional_config, Mapping) else {}
+    )
     if not settings.get(PARENT_KEY):
         settings.pop(PARENT_KEY, None)
+    settings |= {
+        name: value for name, value in os.environ.items() if name.startswith("VLLM_ASCEND_")
+    }
     return hashlib.sha256(_canonical(settings)).hexdigest() if settings else None
 
 

@@ -6,13 +6,31 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from cpp_chunk import ascend
-from cpp_chunk.config import IN_TREE, KEY, ConfigError, ProfilingChunkConfig, read_config
+from cpp_chunk.compat import UnknownShapeError, UntestedReleaseError, check_installed
+from cpp_chunk.config import (
+    IN_TREE,
+    KEY,
+    ConfigError,
+    ProfilingChunkConfig,
+    read_config,
+    warn_of_misspelt_key,
+)
+from cpp_chunk.engine.shape import UnknownSchedulerError
 from cpp_chunk.log import init_logger
+from cpp_chunk.seams import SeamError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 logger = init_logger(__name__)
+
+_REFUSALS = (
+    ConfigError,
+    UntestedReleaseError,
+    UnknownShapeError,
+    SeamError,
+    UnknownSchedulerError,
+)
 
 
 def check(vllm_config: Any) -> ProfilingChunkConfig:
@@ -52,17 +70,14 @@ def check(vllm_config: Any) -> ProfilingChunkConfig:
 @contextlib.contextmanager
 def refusals_in_the_log() -> Iterator[None]:
     """Puts what we refuse into the log: the exception itself comes behind a long traceback."""
-    from cpp_chunk.compat import UnknownShapeError, UntestedReleaseError
-    from cpp_chunk.engine.shape import UnknownSchedulerError
-
     try:
         yield
-    except (ConfigError, UntestedReleaseError, UnknownShapeError, UnknownSchedulerError) as error:
+    except _REFUSALS as error:
         logger.error("%s", error)  # noqa: TRY400
         raise
 
 
-def accept_settings(additional_config: object) -> None:
+def accept_settings(additional_config: object) -> ProfilingChunkConfig:
     """Judges what can be judged before vLLM makes its configuration, let alone loads a model.
 
     Raises:
@@ -70,26 +85,38 @@ def accept_settings(additional_config: object) -> None:
         UntestedReleaseError: this vLLM is outside the supported range.
         UnknownShapeError: this vLLM has not what we rely on.
     """
-    from cpp_chunk.compat import UnknownShapeError, UntestedReleaseError, check_installed
-
     config = read_config(additional_config)
+    warn_of_misspelt_key(additional_config)
     if config.implementation == IN_TREE and not ascend.is_active():
         raise ConfigError(
             f'{KEY}.implementation is "{IN_TREE}" but vLLM does not run on vllm-ascend: allowed '
             'is "cpp-chunk".'
         )
-    if not config.enabled:
+    if config.enabled:
+        try:
+            check_installed()
+        except (UntestedReleaseError, UnknownShapeError) as error:
+            if not config.allow_untested:
+                raise
+            logger.warning("%s Going on, since %s.allow_untested is true.", error, KEY)
+    return config
+
+
+def accept_seams(config: ProfilingChunkConfig, missing: list[str]) -> None:
+    """Judges what of the ledger could not be patched in this process.
+
+    Raises:
+        SeamError: something, while dynamic chunks are switched on without `allow_untested`.
+    """
+    if not config.enabled or not missing:
         return
-    try:
-        check_installed()
-    except (UntestedReleaseError, UnknownShapeError) as error:
-        if not config.allow_untested:
-            raise
-        logger.warning("%s Going on, since %s.allow_untested is true.", error, KEY)
+    if not config.allow_untested:
+        raise SeamError(missing[0])
+    logger.warning("%s Going on, since %s.allow_untested is true.", " ".join(missing), KEY)
 
 
-def accept(vllm_config: Any) -> bool:
-    """Whether dynamic chunks will run with this configuration.
+def accept(vllm_config: Any) -> None:
+    """Judges vLLM's whole configuration.
 
     Raises:
         ConfigError: a wrong setting.
@@ -102,4 +129,8 @@ def accept(vllm_config: Any) -> bool:
     if config.enabled:
         check_base(vllm_config.scheduler_config.get_scheduler_cls(), config)
         register_metrics()
-    return config.enabled
+        if ascend.is_asynchronous_on_v1(vllm_config):
+            logger.warning(
+                "asynchronous scheduling with pipeline parallelism and the V1 model runner: "
+                "vllm-ascend advises against it for prefill; --no-async-scheduling switches it off"
+            )

@@ -15,7 +15,7 @@ import importlib
 import inspect
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,11 @@ class Seam:
         """Whether this process has imported the module at all."""
         return self.module in sys.modules
 
+    def is_applied(self) -> bool:
+        """Whether our function is there in this process."""
+        owner = getattr(sys.modules.get(self.module), self.cls, None)
+        return hasattr(getattr(owner, self.attribute, None), _MARK)
+
     def apply(self, module: Any = None) -> None:
         """Patches the attribute; a second call does nothing.
 
@@ -70,14 +75,13 @@ def _check_in_front_end(original: Function) -> Function:
         from cpp_chunk import front_end
 
         with front_end.refusals_in_the_log():
-            front_end.accept_settings(self.additional_config)
-            # It may be the first to import vllm-ascend's platform.
-            apply_loaded()
+            config = front_end.accept_settings(self.additional_config)
+            # Now the platform is loaded for certain. Under fork the engine core inherits this
+            # process's patches and runs no plugin.
+            missing = apply_loaded() + (apply_engine() if config.enabled else [])
+            front_end.accept_seams(config, missing)
             vllm_config = original(self, *args, **kwargs)
-            is_enabled = front_end.accept(vllm_config)
-        if is_enabled:
-            # Under fork the engine core inherits this process's patches and runs no plugin.
-            apply_engine()
+            front_end.accept(vllm_config)
         return vllm_config
 
     return create_engine_config
@@ -177,19 +181,30 @@ LAZY_RECEIVE = Seam(
 )
 
 
-def apply_loaded() -> None:
-    """Applies what this process can run: a module that it never imported needs no patch."""
-    for seam in (FRONT_END, ASCEND_PLATFORM):
-        if seam.is_loaded():
-            seam.apply()
-    if EXECUTOR.is_loaded():
-        apply_engine()
+def apply_loaded() -> list[str]:
+    """Applies what this process can run: a module that it never imported needs no patch.
+
+    Returns:
+        What is not where the ledger says. Whether that matters is for the front end to judge:
+        vLLM must start as it does without us where dynamic chunks are off.
+    """
+    missing = _apply(seam for seam in (FRONT_END, ASCEND_PLATFORM) if seam.is_loaded())
+    return missing + (apply_engine() if EXECUTOR.is_loaded() else [])
 
 
-def apply_engine() -> None:
-    """Applies the two seams of the engine core process."""
-    for seam in (EXECUTOR, SCHEDULER):
-        seam.apply(importlib.import_module(seam.module))
+def apply_engine() -> list[str]:
+    """Applies the two seams of the engine core process; what is not where the ledger says."""
+    return _apply((EXECUTOR, SCHEDULER))
+
+
+def _apply(seams: Iterable[Seam]) -> list[str]:
+    missing = []
+    for seam in seams:
+        try:
+            seam.apply(importlib.import_module(seam.module))
+        except (SeamError, ImportError) as error:
+            missing.append(str(error))
+    return missing
 
 
 def apply_worker() -> None:

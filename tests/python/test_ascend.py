@@ -96,9 +96,15 @@ def test_in_tree_hands_it_back(parent: str | None, caplog: pytest.LogCaptureFixt
     logging.getLogger("vllm").propagate = True
     with caplog.at_level(logging.INFO, logger="vllm"):
         ascend.take_over(config)
-    assert config.additional_config == theirs
-    assert not check(config).enabled
-    assert "left to vllm-ascend" in caplog.text
+        # vLLM has its platform check a configuration again, and copies of it, in each process.
+        again = vllm_config(copy.deepcopy(pickle.loads(pickle.dumps(config)).additional_config))
+        ascend.take_over(again)
+        ascend.take_over(config)
+    for one in (config, again):
+        assert one.additional_config == theirs
+        assert not check(one).enabled
+    assert caplog.text.count("left to vllm-ascend") == 1
+    assert "taking" not in caplog.text
 
 
 @pytest.mark.parametrize(("release", "is_warned"), [("older", True), ("newer", False)])
@@ -139,6 +145,7 @@ def test_a_key_of_theirs_alone_is_explained() -> None:
         ({"enable_balance_scheduling": True}, "enable_balance_scheduling is True"),
         ({"recompute_scheduler_enable": True}, "recompute_scheduler_enable is True"),
         ({"SLO_limits_for_dynamic_batch": 50}, "SLO_limits_for_dynamic_batch is 50"),
+        ({"batch_job_sched_config": {"enabled": True}}, "batch_job_sched_config.enabled is True"),
         (
             {"short_request_first_config": {"enabled": True}},
             "short_request_first_config.enabled is True",
@@ -182,6 +189,7 @@ def test_balance_scheduling_of_the_environment(monkeypatch: pytest.MonkeyPatch) 
         ({}, "1", "on"),
         ({"enable_flashcomm1": True}, "", "on"),
         ({"enable_flashcomm1": False}, "1", "off"),
+        ({"enable_shared_expert_dp": True}, "", "on"),
         (None, "0", "off"),
     ],
 )
@@ -190,6 +198,20 @@ def test_flashcomm(
 ) -> None:
     monkeypatch.setenv("VLLM_ASCEND_ENABLE_FLASHCOMM1", variable)
     assert ascend.uses_flashcomm(vllm_config(additional)) is (expected == "on")
+
+
+@pytest.mark.parametrize(
+    ("active", "asynchronous", "v2", "expected"),
+    [(1, 1, 0, True), (0, 1, 0, False), (1, 0, 0, False), (1, 1, 1, False)],
+)
+def test_asynchronous_scheduling_on_v1(
+    monkeypatch: pytest.MonkeyPatch, active: Any, asynchronous: Any, v2: Any, expected: Any
+) -> None:
+    monkeypatch.setattr(ascend, "is_active", lambda: bool(active))
+    config = vllm_config({})
+    config.scheduler_config.async_scheduling = bool(asynchronous)
+    config.use_v2_model_runner = bool(v2)
+    assert ascend.is_asynchronous_on_v1(config) is expected
 
 
 def test_their_scheduler_is_recognised() -> None:

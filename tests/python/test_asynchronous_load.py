@@ -57,4 +57,4 @@ def test_the_load_is_admitted_and_chunks_are_fixed(
         scheduler.schedule()
         scheduler.schedule()
     assert scheduler.admitted == ["a", "a"]  # all but the one that it was found out in
-    assert caplog.text.count("loading KV asynchronously failed") == 1
+    assert caplog.text.count("a request's KV is loaded asynchronously") == 1

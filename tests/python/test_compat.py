@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cpp_chunk.compat import (
@@ -22,8 +23,12 @@ from cpp_chunk.compat.sources import Found, Sources, parameters
 
 from tests.releases.ascend_rows import scheduler_classes
 from tests.releases.async_default import NOT_RECOGNISED, default_on_cpu, default_on_device
+from tests.releases.footnotes import Footnotes
 from tests.releases.traits import TRAITS
-from tests.releases.vllm_rows import RELEASES
+from tests.releases.vllm_rows import RELEASES, vllm_row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 
@@ -443,6 +448,17 @@ class TestPage:
             assert rows[version][-1] in {"real runs", "shape known"}
             assert all(cell.startswith("known") for cell in rows[version][2:6])
             assert NOT_RECOGNISED not in rows[version][6]
+
+    def test_the_row_of_the_installed_release_is_as_its_sources_are(self) -> None:
+        spec = importlib.util.find_spec("vllm")
+        assert spec is not None and spec.origin is not None
+        folder = Path(spec.origin).parent
+        row = vllm_row(release_of(folder), Sources(folder.parent), Footnotes())
+
+        def without_marks(cells: Sequence[str]) -> list[str]:
+            return [re.sub(r" \[\d+\]", "", cell) for cell in cells]
+
+        assert without_marks(row.cells) == without_marks(self.rows()[row.cells[0]])
 
     def test_every_mark_is_explained(self) -> None:
         text = PAGE.read_text(encoding="utf-8")

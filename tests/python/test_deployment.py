@@ -163,6 +163,12 @@ def test_our_own_settings_change_nothing(additional: Any) -> None:
     assert of(additional_config=additional).digest == of().digest
 
 
+def test_what_ascend_reads_from_the_environment_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = of()
+    monkeypatch.setenv("VLLM_ASCEND_ENABLE_FLASHCOMM1", "1")
+    assert before.differences(of()) == ["platform_settings_sha256"]
+
+
 def test_the_layer_split_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     splits = iter([[4, 4], [5, 3]])
     monkeypatch.setattr("cpp_chunk.engine.model_shape.layers_of_stages", lambda _: next(splits))

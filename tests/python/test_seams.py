@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from types import ModuleType
 from typing import Any
 
 import pytest
+from cpp_chunk import seams
+from cpp_chunk.config import ProfilingChunkConfig
+from cpp_chunk.front_end import accept_seams
+from cpp_chunk.plugin import register
 from cpp_chunk.seams import Seam, SeamError
 
 
@@ -46,3 +51,41 @@ def test_a_missing_place_is_named(toy: ModuleType, cls: str, attribute: str) -> 
 
 def test_a_module_that_was_never_imported_is_left_alone() -> None:
     assert not seam().is_loaded()
+    assert not seam().is_applied()
+
+
+def test_a_class_method_stays_one(toy: ModuleType) -> None:
+    class WithClassMethod:
+        @classmethod
+        def answer(cls, number: int) -> tuple[type, int]:
+            return cls, number
+
+    toy.Toy = WithClassMethod  # type: ignore[attr-defined]
+
+    def wrap(original: Any) -> Any:
+        return lambda number: original(number + 1)
+
+    Seam("toy_module", "Toy", "answer", why="a test", retire="never", wrap=wrap).apply()
+    assert toy.Toy.answer(1) == toy.Toy().answer(1) == (WithClassMethod, 2)
+
+
+class TestAVllmWithoutASeam:
+    """It starts as without us, unless dynamic chunks are switched on."""
+
+    @pytest.fixture(autouse=True)
+    def _missing(self, toy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(seams, "ASCEND_PLATFORM", seam(attribute="question"))
+
+    def test_registering_raises_nothing(self) -> None:
+        assert any("toy_module.Toy.question" in missing for missing in seams.apply_loaded())
+        register()
+
+    def test_switched_on_it_is_refused_or_warned_of(self, caplog: pytest.LogCaptureFixture) -> None:
+        missing = seams.apply_loaded()
+        accept_seams(ProfilingChunkConfig(), missing)
+        with pytest.raises(SeamError, match=r"toy_module\.Toy\.question does not exist"):
+            accept_seams(ProfilingChunkConfig(enabled=True), missing)
+        logging.getLogger("vllm").propagate = True
+        with caplog.at_level(logging.WARNING, logger="vllm"):
+            accept_seams(ProfilingChunkConfig(enabled=True, allow_untested=True), missing)
+        assert "Going on" in caplog.text

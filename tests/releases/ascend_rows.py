@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from cpp_chunk.ascend import _IN_TREE_SCHEDULER
+from cpp_chunk.ascend import IN_TREE_SCHEDULER
 from cpp_chunk.compat.check import check_ledger, check_scheduler
 from cpp_chunk.compat.relied_on import ASCEND, SCHEDULERS
 
@@ -76,7 +76,7 @@ def _classes_cell(folder: Path, sources: Sources, notes: Footnotes) -> str:
     known, refused = [], []
     for module, name in scheduler_classes(folder, sources):
         problem = check_scheduler(sources, module, name)
-        if name == _IN_TREE_SCHEDULER:
+        if name == IN_TREE_SCHEDULER:
             refused.append(f"{name} {notes.mark(_IN_TREE_NOTE)}")
         elif problem is not None:
             refused.append(f"{name} {notes.mark(_refusal(problem))}")

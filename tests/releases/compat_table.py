@@ -41,6 +41,8 @@ the same way. To add a release, add it to `tests/releases/vllm_rows.py`.
 
 {vllm}
 
+- *wheel*: the distribution that was read: vLLM's build for CPUs, or where there is none of a
+  release, the one for CUDA.
 - *known*: everything of the ledgers that belongs there exists and takes what it is given.
 - *async + PP default*: whether steps are scheduled asynchronously with pipeline parallelism where
   nobody says otherwise, on a CPU and with either model runner elsewhere, and how many batches are

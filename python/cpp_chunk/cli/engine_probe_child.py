@@ -19,7 +19,6 @@ from cpp_chunk.config import read_config
 from cpp_chunk.deployment import Deployment, device_name
 from cpp_chunk.engine.profile_passes import MAX_PASSES
 from cpp_chunk.engine.shape import UnknownSchedulerError, check_scheduler_shape
-from cpp_chunk.seams import _MARK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +65,7 @@ def _ask(vllm_arguments: Sequence[str]) -> EngineAnswer:
         device_name=device_name() if current_platform.device_type else None,
         plugin_problem=plugin_problem,
         seams={
-            f"{seam.module}.{seam.cls}.{seam.attribute}": _is_applied(seam)
+            f"{seam.module}.{seam.cls}.{seam.attribute}": seam.is_applied()
             for seam in (*_SEAMS, *(one for one in _PLATFORM_SEAMS if one.is_loaded()))
         },
         shapes=shapes or _shapes_of_vllm(),
@@ -80,11 +79,6 @@ def _release_problem() -> str | None:
     except (UntestedReleaseError, UnknownShapeError) as error:
         return str(error)
     return None
-
-
-def _is_applied(seam: seams.Seam) -> bool:
-    owner = getattr(sys.modules[seam.module], seam.cls, None)
-    return hasattr(getattr(owner, seam.attribute, None), _MARK)
 
 
 def _shapes_of_vllm() -> dict[str, str | None]:

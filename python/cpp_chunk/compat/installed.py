@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import sys
 from pathlib import Path
 
 from cpp_chunk.compat.check import check_ledger, check_vllm
@@ -27,7 +28,7 @@ def check_installed(vllm_root: Path | None = None) -> None:
 
     Args:
         vllm_root: vLLM's package folder; None for the one that would be imported, and vllm-ascend
-            beside it where that is installed.
+            beside it where that has been imported.
 
     Raises:
         UntestedReleaseError: the release is outside of the range.
@@ -40,7 +41,9 @@ def check_installed(vllm_root: Path | None = None) -> None:
     check_release(release)
     problems = check_vllm(Sources(engine.parent), VLLM)
     found = [problem for seam in problems.values() for problem in seam]
-    platform = _package_folder(_PLATFORM) if vllm_root is None else None
+    # Where it is installed and vLLM runs on something else, its shape is of no account.
+    is_asked = vllm_root is None and f"{_PLATFORM}.platform" in sys.modules
+    platform = _package_folder(_PLATFORM) if is_asked else None
     if platform is not None:
         problems = check_ledger(Sources(platform.parent, engine.parent), ASCEND)
         found += [problem for seam in problems.values() for problem in seam]

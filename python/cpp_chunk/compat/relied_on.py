@@ -317,6 +317,7 @@ SCHEDULER: Sequence[Reliance] = (
         "what a step holds; its number travels on it to every stage",
         attributes=(
             "kv_connector_metadata",
+            "preempted_req_ids",
             "num_scheduled_tokens",
             "total_num_scheduled_tokens",
         ),

@@ -137,11 +137,16 @@ class Feedback:
             self._noted_since_request = 0
             self._stages.request(self._last_joined_step_id)
 
-    def fell_back(self, doing: str, error: BaseException) -> None:
-        """Dynamic chunks are off from here on."""
-        self._trace.write("fallback", reason=f"{doing}: {error!r}")
-        self._report.status.count_fallback(doing)
-        self._report.fixed_because = f"{doing} failed: {error!r}"
+    def fell_back(self, reason: str, words: str) -> None:
+        """Dynamic chunks are off from here on.
+
+        Args:
+            reason: a few words that say what kind of thing it was, for the metric.
+            words: what happened.
+        """
+        self._trace.write("fallback", reason=words)
+        self._report.status.count_fallback(reason)
+        self._report.fixed_because = words
         self._planner.forget_models()
         self._publish(is_news=True)
 

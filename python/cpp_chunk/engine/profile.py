@@ -102,6 +102,10 @@ class Profiler:
         if self._scheduler.requests:
             raise ProfilingError("requests are in flight")
         self._num_free_blocks = self._block_pool.get_num_free_blocks()
+        connector = self._scheduler.connector
+        if connector is not None:
+            # One that cannot be told of nothing is found out before anything runs.
+            _nothing_to_transfer(connector)
         try:
             self._stages.guard_passes()
         except Exception:
@@ -109,7 +113,7 @@ class Profiler:
             self._stages.end_pass_guard()
             raise
         # It would be told of requests that nobody sent and of KV that nobody computed.
-        self._connector, self._scheduler.connector = self._scheduler.connector, None
+        self._connector, self._scheduler.connector = connector, None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,7 +139,13 @@ class Profiler:
             one.wait_for_end()
         self._in_flight.clear()
         self._finish(list(scheduler.requests))
-        self._run_empty_step()
+        try:
+            self._run_empty_step()
+        finally:
+            self._forget_passes()
+
+    def _forget_passes(self) -> None:
+        scheduler = self._scheduler
         # The cache was empty, since nothing has been served yet: so is it, its statistics
         # and its events again.
         scheduler.reset_prefix_cache()
@@ -254,14 +264,10 @@ class Profiler:
         return request.request_id, output
 
     def _schedule_step(self) -> Any:
-        from vllm.v1.core.sched.output import SchedulerOutput
-
         output = self._scheduler.schedule()
         if self._connector is not None:
-            # Workers want to be told what to load and save: nothing.
-            output.kv_connector_metadata = self._connector.build_connector_meta(
-                SchedulerOutput.make_empty()
-            )
+            # Workers want to be told what to load and save.
+            output.kv_connector_metadata = _nothing_to_transfer(self._connector)
         return output
 
     def _unique_block_hashes(self, request: Any) -> list[Any]:
@@ -297,6 +303,15 @@ class Profiler:
         executed = self._executor.execute_model(output, non_block=True).result()
         if executed is not None:
             self._scheduler.update_from_output(output, executed)
+
+
+def _nothing_to_transfer(connector: Any) -> Any:
+    from vllm.v1.core.sched.output import SchedulerOutput
+
+    step = SchedulerOutput.make_empty()
+    # As schedule() has it: some connectors go through it.
+    step.preempted_req_ids = set()
+    return connector.build_connector_meta(step)
 
 
 def _longest_s(step_id: int) -> float:

@@ -110,9 +110,10 @@ class DynamicChunkMixin:
         the 0 in answer for "no room", and would never admit the request.
         """
         self._cpp_chunk_ready = False
-        self.cpp_chunk_fall_back(
-            "loading KV asynchronously",
-            RuntimeError("this scheduler has no place for it beside dynamic chunks"),
+        self._cpp_chunk_end(
+            "asynchronous KV loads",
+            "a request's KV is loaded asynchronously, for which this scheduler has no place beside "
+            "dynamic chunks",
         )
 
     def _cpp_chunk_choose(
@@ -235,13 +236,16 @@ class DynamicChunkMixin:
 
     def cpp_chunk_fall_back(self, doing: str, error: BaseException) -> None:
         """Fixed chunks from here on; said once, since nothing of ours runs after it."""
+        self._cpp_chunk_end(doing, f"{doing} failed ({error!r})")
+
+    def _cpp_chunk_end(self, reason: str, words: str) -> None:
         feedback = self._cpp_chunk_feedback
         self.cpp_chunk_use(None)
-        logger.error("%s failed (%r): fixed chunks from here on", doing, error)
+        logger.error("%s: fixed chunks from here on", words)
         if feedback is not None:
-            feedback.fell_back(doing, error)
+            feedback.fell_back(reason, words)
         else:
-            write_status(EngineStatus(fallbacks={doing: 1}))
+            write_status(EngineStatus(fallbacks={reason: 1}))
 
 
 def check_base(base: type[Any], config: ProfilingChunkConfig) -> None:
