@@ -73,9 +73,10 @@ def test_nothing_is_known_of_an_older_configuration() -> None:
     assert preferred_multiples(config) == []
 
 
-def scheduler(block_size: int, *specs: Any, cache_mode: str = "none") -> Any:
+def scheduler(block_size: int, *specs: Any, cache_mode: str = "none", ranks: int = 1) -> Any:
     return SimpleNamespace(
         block_size=block_size,
+        parallel_config=SimpleNamespace(decode_context_parallel_size=ranks),
         vllm_config=SimpleNamespace(cache_config=SimpleNamespace(mamba_cache_mode=cache_mode)),
         kv_cache_config=SimpleNamespace(
             kv_cache_groups=[SimpleNamespace(kv_cache_spec=spec) for spec in specs]
@@ -90,7 +91,10 @@ def test_blocks_of_states_that_are_not_cached_align_nothing() -> None:
     state = interface.MambaSpec(block_size=16384, shapes=((1,),), dtypes=(torch.float32,))
     assert alignment_tokens(scheduler(128, attention)) == 128
     assert alignment_tokens(scheduler(16384, attention, state)) == 128
-    # Two context-parallel ranks share a block.
-    assert alignment_tokens(scheduler(2 * 16384, attention, state)) == 256
+    # Two context-parallel ranks share a block of attention; a state layer's each has for itself.
+    assert alignment_tokens(scheduler(16384, attention, state, ranks=2)) == 256
+    whole = SimpleNamespace(block_size=64, dcp_sharded=False)
+    assert alignment_tokens(scheduler(16384, attention, whole, state, ranks=2)) == 256
+    assert alignment_tokens(scheduler(256, attention, ranks=2)) == 256
     assert alignment_tokens(scheduler(256, attention, state, cache_mode="align")) == 256
     assert alignment_tokens(scheduler(16384, state)) == 16384

@@ -155,7 +155,12 @@ FRONT_END: Sequence[Reliance] = (
         _CONFIG,
         "ParallelConfig",
         "there must be a pipeline; ranks that share experts take every step together",
-        attributes=("data_parallel_size", "pipeline_parallel_size", "tensor_parallel_size"),
+        attributes=(
+            "data_parallel_size",
+            "decode_context_parallel_size",
+            "pipeline_parallel_size",
+            "tensor_parallel_size",
+        ),
     ),
     Reliance(
         "front end",

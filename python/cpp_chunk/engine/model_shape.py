@@ -38,11 +38,16 @@ def alignment_tokens(scheduler: Any) -> int:
     if getattr(scheduler.vllm_config.cache_config, "mamba_cache_mode", "none") != "none":
         return whole
     specs = [group.kv_cache_spec for group in scheduler.kv_cache_config.kv_cache_groups]
-    blocks = [spec.block_size for spec in specs if not isinstance(spec, MambaSpec)]
+    # Ranks of decode context parallelism share a block of attention, so that it is as much longer.
+    ranks = scheduler.parallel_config.decode_context_parallel_size
+    blocks = [
+        spec.block_size * (ranks if getattr(spec, "dcp_sharded", True) else 1)
+        for spec in specs
+        if not isinstance(spec, MambaSpec)
+    ]
     if len(blocks) == len(specs) or not blocks:
         return whole
-    # The number also counts the ranks that a block is cut over.
-    return math.lcm(*blocks) * (whole // math.lcm(*(spec.block_size for spec in specs)))
+    return math.lcm(*blocks)
 
 
 def preferred_multiples(vllm_config: Any) -> list[int]:
