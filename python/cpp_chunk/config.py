@@ -81,7 +81,7 @@ def _sentence(error: ValidationError) -> str:
     if key == _IN_TREE_ONLY:
         return (
             f"{KEY}.{key} is {first['input']!r}: it is a key of vllm-ascend's own version alone; "
-            f'leave it out (calibration never ends here), or set implementation to "{IN_TREE}".'
+            f'leave it out (calibration never ends here); with implementation "{IN_TREE}" it counts.'
         )
     if first["type"] == "extra_forbidden":
         # Always one: an unlikely guess still shows what keys look like.

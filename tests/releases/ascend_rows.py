@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from tests.releases.footnotes import Footnotes
 
 # Those with a wheel, and the vLLM that each is for.
-ASCEND_RELEASES = {"0.23.0": "0.23.0", "0.26.0rc1": "0.26.0"}
+ASCEND_RELEASES = {
+    "0.23.0": "0.23.0",
+    "0.24.0rc1": "0.24.0",
+    "0.25.1rc1": "0.25.1",
+    "0.26.0rc1": "0.26.0",
+}
 ASCEND_HEADINGS = (
     "vllm-ascend",
     "with vLLM",

@@ -53,7 +53,8 @@ the same way. To add a release, add it to `tests/releases/vllm_rows.py`.
 
 ## vllm-ascend
 
-The releases that have a wheel; none of them was run on a device. [ascend.md](ascend.md) says more.
+The releases that have a wheel (those after 0.26 are sources alone, and not in here); none of them
+was run on a device. [ascend.md](ascend.md) says more.
 A scheduler class is *known* where its `schedule()` has the shape that is relied on; the settings
 that choose some of these classes are refused all the same.
 
