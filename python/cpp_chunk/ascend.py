@@ -27,7 +27,8 @@ from cpp_chunk.log import init_logger
 
 logger = init_logger(__name__)
 
-# On a VllmConfig: the two places of the key, as the user wrote them.
+# On a SchedulerConfig: the two places of the key, as the user wrote them. Not on the VllmConfig,
+# since vLLM refuses to copy one that has attributes of others.
 _TAKEN = "_cpp_chunk_taken_settings"
 _PLATFORM_PACKAGE = "vllm_ascend"
 IN_TREE_SCHEDULER = "ProfilingChunkScheduler"
@@ -63,7 +64,7 @@ def take_over(vllm_config: Any) -> None:
         vllm_config.additional_config = edited(additional, _handed_back)
         _say_handed_back(is_outer=KEY in additional)
         return
-    vllm_config.__dict__[_TAKEN] = taken
+    vllm_config.scheduler_config.__dict__[_TAKEN] = taken
     vllm_config.additional_config = edited(additional, without_key)
     if any(isinstance(one, Mapping) and one.get("enabled") for one in settings):
         logger.info(
@@ -87,7 +88,7 @@ def _say_handed_back(*, is_outer: bool) -> None:
 
 def settings_of(vllm_config: Any) -> Any:
     """The additional configuration in which our settings stand: as taken over, or vLLM's."""
-    return vllm_config.__dict__.get(_TAKEN, vllm_config.additional_config)
+    return vllm_config.scheduler_config.__dict__.get(_TAKEN, vllm_config.additional_config)
 
 
 def other_scheduling(additional_config: object) -> str | None:

@@ -81,14 +81,14 @@ def _sentence(error: ValidationError) -> str:
     if key == _IN_TREE_ONLY:
         return (
             f"{KEY}.{key} is {first['input']!r}: it is a key of vllm-ascend's own version alone; "
-            f'leave it out (calibration never ends here); with implementation "{IN_TREE}" it counts.'
+            f'leave it out, or set implementation to "{IN_TREE}" where vLLM runs on vllm-ascend.'
         )
     if first["type"] == "extra_forbidden":
         # Always one: an unlikely guess still shows what keys look like.
         near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
         return (
             f"{KEY}.{key} is not a known key (value {first['input']!r}); the nearest is "
-            f"{near!r}. Allowed are {', '.join(fields)}."
+            f"{near!r}, allowed are {', '.join(fields)}."
         )
     return f"{KEY}.{key} is {first['input']!r}: allowed is {fields[key].description}."
 

@@ -40,8 +40,13 @@ def check(vllm_config: Any) -> ProfilingChunkConfig:
         ConfigError: one sentence with the key, its value and what is allowed.
     """
     config = read_config(ascend.settings_of(vllm_config))
+    _hold_against(config, vllm_config)
+    return config
+
+
+def _hold_against(config: ProfilingChunkConfig, vllm_config: Any) -> None:
     if not config.enabled:
-        return config
+        return
     stages = vllm_config.parallel_config.pipeline_parallel_size
     if stages == 1:
         raise ConfigError(
@@ -64,7 +69,6 @@ def check(vllm_config: Any) -> ProfilingChunkConfig:
             f"{KEY}.enabled is true but {other}: allowed is off, since that replaces the "
             "scheduler's choice of requests or chunks."
         )
-    return config
 
 
 @contextlib.contextmanager
@@ -115,8 +119,12 @@ def accept_seams(config: ProfilingChunkConfig, missing: list[str]) -> None:
     logger.warning("%s Going on, since %s.allow_untested is true.", " ".join(missing), KEY)
 
 
-def accept(vllm_config: Any) -> None:
+def accept(config: ProfilingChunkConfig, vllm_config: Any) -> None:
     """Judges vLLM's whole configuration.
+
+    Args:
+        config: what `accept_settings` has read of the same.
+        vllm_config: vLLM's.
 
     Raises:
         ConfigError: a wrong setting.
@@ -125,7 +133,7 @@ def accept(vllm_config: Any) -> None:
     from cpp_chunk.engine.scheduler import check_base
     from cpp_chunk.metrics import register_metrics
 
-    config = check(vllm_config)
+    _hold_against(config, vllm_config)
     if config.enabled:
         check_base(vllm_config.scheduler_config.get_scheduler_cls(), config)
         register_metrics()

@@ -81,7 +81,7 @@ def _check_in_front_end(original: Function) -> Function:
             missing = apply_loaded() + (apply_engine() if config.enabled else [])
             front_end.accept_seams(config, missing)
             vllm_config = original(self, *args, **kwargs)
-            front_end.accept(vllm_config)
+            front_end.accept(config, vllm_config)
         return vllm_config
 
     return create_engine_config

@@ -15,6 +15,15 @@ ON: dict[str, Any] = {"enabled": True}
 # Keys that only we know: no vllm-ascend may be shown them.
 OURS: dict[str, Any] = {"implementation": "in-tree", "allow_untested": True}
 
+# A prefill node that finds part of some prompts elsewhere.
+PREFILL_NODE: dict[str, Any] = {
+    "kv_transfer_config": {
+        "kv_connector": "LoadingConnector",
+        "kv_connector_module_path": "tests.ascend.loading_connector",
+        "kv_role": "kv_producer",
+    }
+}
+
 
 @dataclass(frozen=True)
 class Case:
@@ -54,6 +63,8 @@ CASES = [
     Case("fixed_chunks", _on(smooth_factor=0), (PLUGIN, WITHOUT)),
     Case("fixed_chunks", _on(smooth_factor=0, **OURS), (IN_TREE,)),
     Case("other_key", {**_on(), "scheduler_config": {"no_such_key": 1}}),
+    Case("prefill_node", _on(), (PLUGIN,), PREFILL_NODE),
+    Case("prefill_node_synchronous", _on(), (PLUGIN,), {**PREFILL_NODE, "async_scheduling": False}),
     # What we refuse.
     Case("one_stage", _on(), (PLUGIN, WITHOUT), {"pipeline_parallel_size": 1}),
     Case(
@@ -71,6 +82,11 @@ CASES = [
     Case(
         "short_request_first",
         _beside(scheduler_config={"short_request_first_config": {"enabled": True}}),
+        (PLUGIN, WITHOUT),
+    ),
+    Case(
+        "batch_jobs",
+        _beside(scheduler_config={"batch_job_sched_config": {"enabled": True}}),
         (PLUGIN, WITHOUT),
     ),
     Case("dynamic_batch", _beside(SLO_limits_for_dynamic_batch=50), (PLUGIN, WITHOUT)),

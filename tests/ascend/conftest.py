@@ -60,7 +60,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pair, str, 
             _run("front_end_script.py", str(model), mode, str(results), variables=variables)
         else:
             facts(pair, "front_end", mode)
-            _run("child_script.py", mode, str(results), variables=variables)
+            _run(f"{script}_script.py", mode, str(results), variables=variables)
         return json.loads((results / f"{script}.json").read_text(encoding="utf-8"))
 
     return facts

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.ascend.cases import CASES, WITHOUT, Case
 from tests.ascend.facts import Lines, config_facts, derived_facts, process_facts
+from tests.ascend.repeat_facts import repeat_facts
 
 
 def _configure(model: str, case: Case) -> tuple[Any, bool]:
@@ -67,6 +68,10 @@ def main(model: str, mode: str, folder: Path) -> None:
         for case in CASES
         if mode in case.modes
     }
+    if mode != WITHOUT:
+        [switched_on] = [case for case in CASES if case.name == "on" and mode in case.modes]
+        vllm_config, _ = _configure(model, switched_on)
+        facts["repeated"] = repeat_facts(vllm_config)
     facts["process"] = process_facts()
     (folder / "front_end.json").write_text(json.dumps(facts), encoding="utf-8")
 

@@ -22,6 +22,7 @@ Facts = dict[str, Any]
         ("balance", "enable_balance_scheduling is True"),
         ("balance_nested", "enable_balance_scheduling is True"),
         ("short_request_first", "short_request_first_config.enabled is True"),
+        ("batch_jobs", "batch_job_sched_config.enabled is True"),
         ("dynamic_batch", "SLO_limits_for_dynamic_batch is 50"),
         ("recompute_on_decode_node", "recompute_scheduler_enable is True"),
         ("unknown_setting", "min_chunks is not a known key (value 1)"),
@@ -35,7 +36,7 @@ def test_we_refuse_in_one_sentence(ours: Facts, name: str, setting: str) -> None
     assert setting in message
     assert "profiling_chunk_config" in message
     assert "llowed" in message or "give one of them" in message
-    assert message.count(".") and "\n" not in message
+    assert message.endswith(".") and ". " not in message and "\n" not in message
     assert f"[cpp_chunk] {message}" in facts["log"]
 
 

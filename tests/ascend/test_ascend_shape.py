@@ -12,7 +12,7 @@ from tests.ascend.cases import KEY
 from tests.ascend.releases import PAIRS, Pair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 Function = ast.FunctionDef
@@ -89,30 +89,34 @@ def test_the_in_tree_version_comes_by_the_key_alone(package: Path) -> None:
     assert all(guards.endswith(f"{KEY}.enabled") for guards in installing.values())
 
 
-def test_the_runner_synchronises_for_the_in_tree_version_alone(package: Path) -> None:
+def is_synchronisation(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func).endswith("_sync_device")
+
+
+def is_stamp(node: ast.AST) -> bool:
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith(
+        ("_execution_start_time", "execution_time_ms")
+    )
+
+
+@pytest.mark.parametrize("is_theirs", [is_synchronisation, is_stamp])
+def test_the_runner_times_a_step_for_the_in_tree_version_alone(
+    package: Path, is_theirs: Callable[[ast.AST], bool]
+) -> None:
     file = package / "worker" / "model_runner_v1.py"
     found = [
         guards
         for name in ("execute_model", "sample_tokens")
         for node, guards in guarded(method(file, "NPUModelRunner", name))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("_sync_device")
+        if is_theirs(node)
     ]
     assert len(found) == 2
     assert all(f"{KEY}.need_timing" in guards for guards in found)
-    assert "torch.npu.synchronize()" in ast.unparse(method(file, "NPUModelRunner", "_sync_device"))
 
 
-def test_what_the_runner_times_is_for_the_in_tree_version_alone(package: Path) -> None:
+def test_the_runner_synchronises_the_whole_device(package: Path) -> None:
     file = package / "worker" / "model_runner_v1.py"
-    stamps = [
-        guards
-        for name in ("execute_model", "sample_tokens")
-        for node, guards in guarded(method(file, "NPUModelRunner", name))
-        if isinstance(node, ast.Assign)
-        and ast.unparse(node.targets[0]).endswith(("_execution_start_time", "execution_time_ms"))
-    ]
-    assert len(stamps) == 2
-    assert all(f"{KEY}.need_timing" in guards for guards in stamps)
+    assert "torch.npu.synchronize()" in ast.unparse(method(file, "NPUModelRunner", "_sync_device"))
 
 
 def test_the_worker_hands_the_runner_what_is_lazily_received(package: Path) -> None:
@@ -162,6 +166,7 @@ def test_the_variables_that_we_read_are_theirs(package: Path, name: str) -> None
         ("enable_flashcomm1", {"0.23.0", "0.26.0rc1"}),
         ("SLO_limits_for_dynamic_batch", {"0.23.0"}),
         ("short_request_first_config", {"0.26.0rc1"}),
+        ("batch_job_sched_config", {"0.26.0rc1"}),
     ],
 )
 def test_the_settings_beside_which_we_refuse_are_theirs(setting: str, releases: set[str]) -> None:

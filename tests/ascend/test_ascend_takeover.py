@@ -23,6 +23,7 @@ IN_TREE_SCHEDULER = "vllm_ascend.core.scheduler_profiling_chunk.ProfilingChunkSc
 MIXIN = "cpp_chunk.engine.scheduler.DynamicChunkMixin"
 TAKEN_OVER = f"[cpp_chunk] taking {KEY} over from vllm-ascend"
 HANDED_BACK = f"[cpp_chunk] {KEY} is left to vllm-ascend"
+ASYNCHRONOUS_ON_V1 = "--no-async-scheduling switches it off"
 NOT_READ = "at the top level of additional_config alone"
 CLAMPED = "Clamping min_chunk"
 
@@ -78,8 +79,10 @@ def test_ours_runs_with_the_plugin(ours: Facts, name: str) -> None:
     assert_ours(facts)
     assert facts["chosen"] == (BALANCE if name == "synchronous" else ASYNCHRONOUS)
     assert not facts["is_users_changed"]
-    [line] = tagged(facts)
-    assert line.startswith(TAKEN_OVER)
+    first, *others = tagged(facts)
+    assert first.startswith(TAKEN_OVER)
+    # Both releases schedule asynchronously unless they are told not to.
+    assert [ASYNCHRONOUS_ON_V1 in line for line in others] == [True] * (name != "synchronous")
 
 
 def test_nothing_of_the_in_tree_version_is_left_by_many_configurations(ours: Facts) -> None:

@@ -45,7 +45,10 @@ def test_switched_off_the_scheduler_is_vllms_own(answers: dict[str, str | None])
             ),
         ),
         ("no_chunked_prefill", "enable_chunked_prefill is False: allowed is true"),
-        ("unknown_key", "min_chnk is not a known key (value 5); the nearest is 'min_chunk'."),
+        (
+            "unknown_key",
+            "min_chnk is not a known key (value 5); the nearest is 'min_chunk', allowed",
+        ),
         ("wrong_type", "min_chunk is '5': allowed is a whole number of tokens above 0."),
         ("both_places", "give one of them, or both alike."),
         ("unknown_shape", "StrangeScheduler"),

@@ -135,7 +135,7 @@ def test_taking_over_is_said_once_and_only_where_it_matters(
 
 
 def test_a_key_of_theirs_alone_is_explained() -> None:
-    with pytest.raises(ConfigError, match=r"max_fit_chunk is 40: .* leave it out .*in-tree"):
+    with pytest.raises(ConfigError, match=r"max_fit_chunk is 40: .*leave it out, .*in-tree"):
         read_config({"profiling_chunk_config": {"enabled": True, "max_fit_chunk": 40}})
 
 
