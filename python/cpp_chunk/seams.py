@@ -76,11 +76,13 @@ def _check_in_front_end(original: Function) -> Function:
 
         with front_end.refusals_in_the_log():
             config = front_end.accept_settings(self.additional_config)
-            # Now the platform is loaded for certain. Under fork the engine core inherits this
-            # process's patches and runs no plugin.
-            missing = apply_loaded() + (apply_engine() if config.enabled else [])
-            front_end.accept_seams(config, missing)
+            # Now the platform is loaded for certain.
+            missing = apply_loaded()
             vllm_config = original(self, *args, **kwargs)
+            if config.enabled:
+                # Under fork the engine core inherits this process's patches and runs no plugin.
+                missing += apply_engine()
+            front_end.accept_seams(config, missing)
             front_end.accept(config, vllm_config)
         return vllm_config
 
