@@ -108,6 +108,13 @@ def parse_config(settings: Mapping[str, Any]) -> ProfilingChunkConfig:
         raise ConfigError(_sentence(error)) from None
 
 
+def refuse_or_warn(config: ProfilingChunkConfig, error: Exception) -> None:
+    """Raises what speaks against this vLLM, or with `allow_untested` only says it."""
+    if not config.allow_untested:
+        raise error
+    logger.warning("%s Going on, since %s.allow_untested is true.", error, KEY)
+
+
 def warn_of_misspelt_key(additional_config: object) -> None:
     """Says so where there is no key of ours, but one that is nearly the same."""
     if isinstance(additional_config, Mapping) and KEY not in additional_config:

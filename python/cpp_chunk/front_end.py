@@ -13,6 +13,7 @@ from cpp_chunk.config import (
     ConfigError,
     ProfilingChunkConfig,
     read_config,
+    refuse_or_warn,
     warn_of_misspelt_key,
 )
 from cpp_chunk.engine.shape import UnknownSchedulerError
@@ -100,9 +101,7 @@ def accept_settings(additional_config: object) -> ProfilingChunkConfig:
         try:
             check_installed()
         except (UntestedReleaseError, UnknownShapeError) as error:
-            if not config.allow_untested:
-                raise
-            logger.warning("%s Going on, since %s.allow_untested is true.", error, KEY)
+            refuse_or_warn(config, error)
     return config
 
 
@@ -112,11 +111,9 @@ def accept_seams(config: ProfilingChunkConfig, missing: list[str]) -> None:
     Raises:
         SeamError: something, while dynamic chunks are switched on without `allow_untested`.
     """
-    if not config.enabled or not missing:
-        return
-    if not config.allow_untested:
-        raise SeamError(missing[0])
-    logger.warning("%s Going on, since %s.allow_untested is true.", " ".join(missing), KEY)
+    if config.enabled:
+        for place in missing:
+            refuse_or_warn(config, SeamError(place))
 
 
 def accept(config: ProfilingChunkConfig, vllm_config: Any) -> None:

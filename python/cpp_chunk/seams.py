@@ -40,6 +40,11 @@ class Seam:
     retire: str
     wrap: Callable[[Function], Function]
 
+    @property
+    def place(self) -> str:
+        """The attribute's full name."""
+        return f"{self.module}.{self.cls}.{self.attribute}"
+
     def is_loaded(self) -> bool:
         """Whether this process has imported the module at all."""
         return self.module in sys.modules
@@ -49,18 +54,17 @@ class Seam:
         owner = getattr(sys.modules.get(self.module), self.cls, None)
         return hasattr(getattr(owner, self.attribute, None), _MARK)
 
-    def apply(self, module: Any = None) -> None:
+    def apply(self) -> None:
         """Patches the attribute; a second call does nothing.
 
         Raises:
             SeamError: the class or the attribute does not exist in this vLLM.
         """
-        owner = getattr(module or sys.modules[self.module], self.cls, None)
+        owner = getattr(importlib.import_module(self.module), self.cls, None)
         original = getattr(owner, self.attribute, None)
         if owner is None or original is None:
             raise SeamError(
-                f"{self.module}.{self.cls}.{self.attribute} does not exist: this vLLM has a "
-                f"shape that cpp_chunk does not know."
+                f"{self.place} does not exist: this vLLM has a shape that cpp_chunk does not know."
             )
         if hasattr(original, _MARK):
             return
@@ -203,7 +207,7 @@ def _apply(seams: Iterable[Seam]) -> list[str]:
     missing = []
     for seam in seams:
         try:
-            seam.apply(importlib.import_module(seam.module))
+            seam.apply()
         except (SeamError, ImportError) as error:
             missing.append(str(error))
     return missing
@@ -213,4 +217,4 @@ def apply_worker() -> None:
     """Applies the seam of a worker process, where its vLLM receives lazily at all."""
     module = importlib.import_module(LAZY_RECEIVE.module)
     if hasattr(module, LAZY_RECEIVE.cls):
-        LAZY_RECEIVE.apply(module)
+        LAZY_RECEIVE.apply()

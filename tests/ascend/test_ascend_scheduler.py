@@ -21,6 +21,7 @@ from tests.ascend.scheduler_facts import (
     LONG_OUTPUT_TOKENS,
     LONG_TOKENS,
 )
+from tests.ascend.test_ascend_takeover import ASYNCHRONOUS, BALANCE, tagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 
-BALANCE = "vllm_ascend.patch.platform.patch_balance_schedule.BalanceScheduler"
-ASYNCHRONOUS = "vllm.v1.core.sched.async_scheduler.AsyncScheduler"
 PREFILL_NODES = ["prefill_node", "prefill_node_synchronous"]
 # The release whose prefill nodes run a copy of schedule() that asks for a load's chunk.
 WITH_COPY = "0.23.0"
@@ -41,10 +40,6 @@ STOPPED = "[cpp_chunk] a request's KV is loaded asynchronously"
 def schedulers(facts_of: Callable[[str, str], Facts]) -> Facts:
     """A process with the schedulers of the configurations that the front end has sent."""
     return facts_of("scheduler", PLUGIN)
-
-
-def tagged(facts: Facts) -> list[str]:
-    return [line for line in facts["log"] if "[cpp_chunk]" in line]
 
 
 @pytest.mark.parametrize("case", ["on", "synchronous", *PREFILL_NODES])

@@ -17,6 +17,7 @@ from cpp_chunk.cli.engine_probe import EngineAnswer, SettingsAnswer
 from cpp_chunk.compat import UnknownShapeError, UntestedReleaseError, check_installed
 from cpp_chunk.config import read_config
 from cpp_chunk.deployment import Deployment, device_name
+from cpp_chunk.engine.found_profile import why_no_profile
 from cpp_chunk.engine.profile_passes import MAX_PASSES
 from cpp_chunk.engine.shape import UnknownSchedulerError, check_scheduler_shape
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 # Those of the front end and of the engine core; workers are not started here.
 _SEAMS = (seams.FRONT_END, seams.EXECUTOR, seams.SCHEDULER)
-# There where vLLM runs on vllm-ascend alone.
-_PLATFORM_SEAMS = (seams.ASCEND_PLATFORM,)
 _SCHEDULERS = (
     ("vllm.v1.core.sched.scheduler", "Scheduler"),
     ("vllm.v1.core.sched.async_scheduler", "AsyncScheduler"),
@@ -65,8 +64,9 @@ def _ask(vllm_arguments: Sequence[str]) -> EngineAnswer:
         device_name=device_name() if current_platform.device_type else None,
         plugin_problem=plugin_problem,
         seams={
-            f"{seam.module}.{seam.cls}.{seam.attribute}": seam.is_applied()
-            for seam in (*_SEAMS, *(one for one in _PLATFORM_SEAMS if one.is_loaded()))
+            seam.place: seam.is_applied()
+            for seam in (*_SEAMS, seams.ASCEND_PLATFORM)
+            if seam.is_loaded()
         },
         shapes=shapes or _shapes_of_vllm(),
         settings=settings,
@@ -134,17 +134,10 @@ def _ask_of_arguments(
         implementation=config.implementation,
         allow_untested=config.allow_untested,
         smooth_factor=config.smooth_factor,
-        no_profile=_why_no_profile(vllm_config),
+        no_profile=why_no_profile(vllm_config.parallel_config),
         deployment=deployment,
         max_passes=MAX_PASSES,
     ), shape
-
-
-def _why_no_profile(vllm_config: Any) -> str | None:
-    """Where the engine core takes no profile at its start."""
-    if vllm_config.parallel_config.data_parallel_size > 1:
-        return "with data parallelism"
-    return None
 
 
 def _words(error: Exception) -> str:

@@ -72,7 +72,7 @@ def find_profile(
 
     What goes wrong is said in one warning; chunks are fixed then until served steps carry a fit.
     """
-    problem = _why_not(scheduler)
+    problem = why_no_profile(scheduler.parallel_config)
     if problem is not None:
         logger.warning(
             "no start-up profile %s: fixed chunks until served steps carry a fit", problem
@@ -111,9 +111,9 @@ def find_profile(
     return found
 
 
-def _why_not(scheduler: Any) -> str | None:
-    """Where passes of ours would harm."""
-    if scheduler.parallel_config.data_parallel_size > 1:
+def why_no_profile(parallel_config: Any) -> str | None:
+    """Where passes of ours would harm, so that a start takes none."""
+    if parallel_config.data_parallel_size > 1:
         # Ranks that share experts take every step together; each would wait for the others.
         return "with data parallelism"
     return None

@@ -13,7 +13,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cpp_chunk.ascend import has_in_tree_scheduler
-from cpp_chunk.config import KEY
+from cpp_chunk.config import refuse_or_warn
 from cpp_chunk.engine.shape import UnknownSchedulerError, check_scheduler_shape
 from cpp_chunk.log import init_logger
 from cpp_chunk.status import EngineStatus, write_status
@@ -264,9 +264,7 @@ def check_base(base: type[Any], config: ProfilingChunkConfig) -> None:
     try:
         check_scheduler_shape(base)
     except UnknownSchedulerError as error:
-        if not config.allow_untested:
-            raise
-        logger.warning("%s Going on, since %s.allow_untested is true.", error, KEY)
+        refuse_or_warn(config, error)
 
 
 def derive(base: type[Any], context: EngineContext) -> type[Any]:
