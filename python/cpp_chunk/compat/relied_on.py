@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from cpp_chunk import seams
+from cpp_chunk.engine.backlog import WAITING_QUEUES
 from cpp_chunk.engine.shape import FLAG
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Reliance:
         calls: what it calls, in this order.
         most_arguments: by position, in each of these calls.
         branches: what it looks at in an `if` that has an `else`.
+        makes: (function, names): the attributes that it sets to what this function returns are
+            among these.
         carries: we set attributes of our own on instances.
         without: why a release that does not have it at all is fine.
     """
@@ -48,6 +51,7 @@ class Reliance:
     calls: tuple[str, ...] = ()
     most_arguments: int | None = None
     branches: tuple[str, ...] = ()
+    makes: tuple[str, tuple[str, ...]] | None = None
     carries: bool = False
     without: str | None = None
 
@@ -166,8 +170,13 @@ FRONT_END: Sequence[Reliance] = (
         "front end",
         _CONFIG,
         "SchedulerConfig",
-        "dynamic chunks are chunks of a prefill; images may have to stay whole",
-        attributes=("disable_chunked_mm_input", "enable_chunked_prefill"),
+        "dynamic chunks are chunks of a prefill; images may have to stay whole; the user may have "
+        "bounded what one prompt has of a step",
+        attributes=(
+            "disable_chunked_mm_input",
+            "enable_chunked_prefill",
+            "long_prefill_token_threshold",
+        ),
         carries=True,
     ),
     Reliance(
@@ -215,6 +224,7 @@ SCHEDULER: Sequence[Reliance] = (
             FLAG,
             "block_size",
             "connector",
+            "finished_req_ids",
             "kv_cache_config",
             "kv_cache_manager",
             "max_model_len",
@@ -234,6 +244,25 @@ SCHEDULER: Sequence[Reliance] = (
         "a pass is scheduled as a step is, with its history taken as computed",
         positional=(),
         branches=("request.num_computed_tokens == 0",),
+    ),
+    Reliance(
+        "scheduler",
+        _SCHEDULER,
+        "Scheduler.__init__",
+        "all queues of requests that wait are the backlog: one that we do not know would be missed",
+        makes=("create_request_queue", WAITING_QUEUES),
+    ),
+    Reliance(
+        "scheduler",
+        _SCHEDULER,
+        "Scheduler._try_schedule_encoder_inputs",
+        "says how much of a chunk is left, second of what it returns",
+        positional=(
+            "request",
+            "num_computed_tokens",
+            "num_new_tokens",
+            "encoder_compute_budget",
+        ),
     ),
     Reliance(
         "scheduler",
@@ -291,8 +320,15 @@ SCHEDULER: Sequence[Reliance] = (
         "scheduler",
         _REQUEST,
         "Request",
-        "what a chunk is chosen from; a pass's history is set",
-        attributes=("has_encoder_inputs", "num_computed_tokens", "num_tokens", "request_id"),
+        "what a chunk is chosen from; a pass's history is set; what the prefix cache knows it by",
+        attributes=(
+            "block_hashes",
+            "has_encoder_inputs",
+            "num_computed_tokens",
+            "num_tokens",
+            "request_id",
+            "skip_reading_prefix_cache",
+        ),
     ),
     Reliance(
         "scheduler",
@@ -346,8 +382,8 @@ SCHEDULER: Sequence[Reliance] = (
         "scheduler",
         _KV_CACHE_MANAGER,
         "KVCacheManager",
-        "the free blocks before and after a profile",
-        attributes=("block_pool",),
+        "the free blocks before and after a profile; what is cached of a prompt that waits",
+        attributes=("block_pool", "enable_caching"),
     ),
     Reliance(
         "scheduler",
@@ -369,6 +405,13 @@ SCHEDULER: Sequence[Reliance] = (
         "BlockPool",
         "the hashes of a pass's prompt are nobody else's",
         attributes=("hash_block_size",),
+    ),
+    Reliance(
+        "scheduler",
+        _BLOCK_POOL,
+        "BlockPool.get_cached_block",
+        "what is cached of a prompt that waits, asked without touching it",
+        positional=("block_hash", "kv_cache_group_ids"),
     ),
     Reliance(
         "scheduler",

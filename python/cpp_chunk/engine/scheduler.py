@@ -165,7 +165,7 @@ class DynamicChunkMixin:
         As vLLM's threshold bounds its tokens, and never below a fair share: what nobody else could
         use is not kept from it.
         """
-        threshold_tokens = self.scheduler_config.long_prefill_token_threshold
+        threshold_tokens: int = self.scheduler_config.long_prefill_token_threshold
         num_prompts = self._cpp_chunk_num_told_prompts
         if threshold_tokens <= 0 or num_prompts <= 1:
             return 1.0
@@ -205,6 +205,7 @@ class DynamicChunkMixin:
             backlog.num_under_way,
             backlog.num_decodes,
             backlog.decode_context_tokens,
+            self.cpp_chunk_book.tokens_per_decode,
         )
 
     def add_request(self, *args: Any, **kwargs: Any) -> Any:
