@@ -14,6 +14,9 @@ from benchmarks.tiny_model import TinyModelShape, write_tiny_model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# So that its assertions say what they have found.
+pytest.register_assert_rewrite("tests.scheduler.engine")
+
 # Registered here, asked for by name in the test: a profile that is loaded holds for all folders.
 settings.register_profile(
     "sequences", deadline=None, max_examples=40, stateful_step_count=60, derandomize=True

@@ -98,6 +98,7 @@ class Ask:
     """One question of vLLM's: it would schedule `offered` tokens, and was told `answered`."""
 
     request: Any
+    is_prefill: bool
     offered: int
     answered: int
 
@@ -113,14 +114,17 @@ class Watched:
         answered: int = super()._mamba_block_aligned_split(  # type: ignore[misc]
             request, num_new_tokens, *hits
         )
-        self.asks.append(Ask(request, num_new_tokens, answered))
+        start = request.num_computed_tokens + sum(hits[:2])
+        # What has at most one token left is a decode, with however many drafts behind it.
+        is_prefill = request.num_tokens - start > 1
+        self.asks.append(Ask(request, is_prefill, num_new_tokens, answered))
         return answered
 
     def cpp_chunk_fall_back(self, doing: str, error: BaseException) -> None:
         raise AssertionError(f"the mixin fell back: {doing}") from error
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=512)
 def vllm_config(model: Path, shape: Shape) -> Any:
     importlib.import_module("vllm.v1.engine.core")
     drafts = (
@@ -438,7 +442,7 @@ class Engine:
         return self.lone(num_tokens)[0]
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=4096)
 def fresh_lone(model: Path, shape: Shape, num_tokens: int) -> tuple[float, float]:
     """`Engine.lone` of an engine that has served nothing."""
     return Engine(model, shape).lone(num_tokens)
