@@ -19,7 +19,12 @@ pytest.register_assert_rewrite("tests.scheduler.engine")
 
 # Registered here, asked for by name in the test: a profile that is loaded holds for all folders.
 settings.register_profile(
-    "sequences", deadline=None, max_examples=40, stateful_step_count=60, derandomize=True
+    "sequences",
+    deadline=None,
+    max_examples=40,
+    stateful_step_count=60,
+    derandomize=True,
+    report_multiple_bugs=False,
 )
 # 10,000 sequences: hours of one core.
 settings.register_profile(

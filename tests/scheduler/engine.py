@@ -65,7 +65,7 @@ class Shape:
 
     max_num_batched_tokens: int = 8192
     block_tokens: int = 16
-    num_blocks: int = 16384
+    num_blocks: int = 8192
     max_num_seqs: int = 256
     policy: str = "fcfs"
     long_prefill_token_threshold: int = 0
@@ -80,7 +80,7 @@ class Shape:
     settings: tuple[tuple[str, Any], ...] = ()
 
 
-class Stuck(AssertionError):
+class StuckError(AssertionError):
     """Requests are there, nothing is in flight, and vLLM schedules nothing."""
 
 
@@ -108,9 +108,7 @@ class Watched:
 
     asks: list[Ask]
 
-    def _mamba_block_aligned_split(
-        self, request: Any, num_new_tokens: int, *hits: Any
-    ) -> int:
+    def _mamba_block_aligned_split(self, request: Any, num_new_tokens: int, *hits: Any) -> int:
         answered: int = super()._mamba_block_aligned_split(  # type: ignore[misc]
             request, num_new_tokens, *hits
         )
@@ -337,7 +335,7 @@ class Engine:
         if self._num_empty > STUCK_STEPS and not any(
             step.output.total_num_scheduled_tokens for step in self.in_flight
         ):
-            raise Stuck(f"{len(scheduler.running)} running, {len(scheduler.waiting)} waiting")
+            raise StuckError(f"{len(scheduler.running)} running, {len(scheduler.waiting)} waiting")
         return tokens
 
     def _answer_to(self, output: Any, requests: Sequence[Any]) -> Any:
@@ -388,9 +386,7 @@ class Engine:
         """One turn of the engine core: fill the queue first, then wait for the oldest step."""
         if self.scheduler.has_requests() and len(self.in_flight) < self.depth:
             is_executed = bool(self.schedule())
-            if len(self.in_flight) < self.depth and (
-                is_executed or self.scheduler.has_requests()
-            ):
+            if len(self.in_flight) < self.depth and (is_executed or self.scheduler.has_requests()):
                 return
         if self.in_flight:
             self.process()
@@ -430,7 +426,7 @@ class Engine:
         return self.first_token_ms[name] - self.arrived_ms[name]
 
     def lone(self, num_tokens: int) -> tuple[float, float]:
-        """A prompt that has the idle engine for itself: its first step's target, its TTFT, in ms."""
+        """A prompt alone in the idle engine: its first step's target and its TTFT, in ms."""
         assert not self.has_work
         name = self.add(num_tokens).request_id
         self.schedule()

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.scheduler.engine import TRUTH, Engine, Shape, Stuck, assert_as_fresh
+from tests.scheduler.engine import TRUTH, Engine, Shape, StuckError, assert_as_fresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,6 @@ MAX_STARVED_STEPS = 3
 MAX_OVERTAKEN_STEPS = 16
 # Far more than what a sequence can ask for takes with the smallest chunks.
 MAX_TURNS = 20_000
-
-Operation = "Callable[[Engine], None]"
 
 shapes = st.builds(
     Shape,
@@ -81,9 +79,7 @@ class AnySequence(RuleBasedStateMachine):
         priority=st.integers(0, 2),
         prefix=st.sampled_from([(0, 0), (1, 200), (1, 1000), (2, 2500)]),
     )
-    def add(
-        self, share: float, max_tokens: int, priority: int, prefix: tuple[int, int]
-    ) -> None:
+    def add(self, share: float, max_tokens: int, priority: int, prefix: tuple[int, int]) -> None:
         num_tokens = max(1, int(share * self.longest_prompt))
         self.do(
             lambda engine: engine.add(
@@ -112,13 +108,9 @@ class AnySequence(RuleBasedStateMachine):
     @rule(data=st.data())
     def abort(self, data: Any) -> None:
         assert self.engine is not None
-        name = data.draw(st.sampled_from(sorted(self.engine.scheduler.requests)))
-        self.do(lambda engine: engine.abort([name]))
-
-    @precondition(lambda self: self.engine.scheduler.requests)
-    @rule()
-    def abort_all(self) -> None:
-        self.do(lambda engine: engine.abort(list(engine.scheduler.requests)))
+        present = st.sampled_from(sorted(self.engine.scheduler.requests))
+        names = data.draw(st.lists(present, min_size=1, unique=True))
+        self.do(lambda engine: engine.abort(names))
 
     @precondition(lambda self: len(self.engine.in_flight) < self.engine.depth)
     @rule()
@@ -138,12 +130,10 @@ class AnySequence(RuleBasedStateMachine):
 
     @rule()
     def reset_prefix_cache(self) -> None:
-        self.do(
-            lambda engine: engine.scheduler.reset_prefix_cache(reset_running_requests=True)
-        )
+        self.do(lambda engine: engine.scheduler.reset_prefix_cache(reset_running_requests=True))
 
     @rule(is_trusted=st.booleans())
-    def guard(self, is_trusted: bool) -> None:
+    def guard(self, *, is_trusted: bool) -> None:
         assert self.engine is not None and self.engine.planner is not None
         self.is_trusted = is_trusted
         self.engine.planner.trust(trusted=is_trusted)
@@ -185,7 +175,7 @@ class AnySequence(RuleBasedStateMachine):
         served = [ask.request for ask in asks if ask.request.request_id in tokens]
         refused = [ask.request for ask in asks if ask.offered and not ask.answered]
         self.num_starved = self.num_starved + 1 if refused and not served else 0
-        assert self.num_starved <= MAX_STARVED_STEPS, refused
+        assert self.num_starved <= MAX_STARVED_STEPS, [one.request_id for one in refused]
         for request in refused:
             name = request.request_id
             is_overtaken = any(
@@ -203,13 +193,13 @@ class AnySequence(RuleBasedStateMachine):
             return
         try:
             drain(engine, after=self.nobody_starves)
-        except Stuck:
+        except StuckError:
             alone = Engine(self.model, engine.shape, has_plugin=False)
             try:
                 for operation in self.operations:
                     operation(alone)
                 drain(alone)
-            except Stuck:
+            except StuckError:
                 # vLLM's own doing.
                 return
             raise
@@ -222,15 +212,13 @@ class AnySequence(RuleBasedStateMachine):
 def drain(engine: Engine, after: Callable[[], None] = lambda: None) -> None:
     """Until the engine is empty; who waits for a grammar has waited in vain."""
     scheduler = engine.scheduler
-    engine.abort(
-        [name for name, one in scheduler.requests.items() if one.use_structured_output]
-    )
+    engine.abort([name for name, one in scheduler.requests.items() if one.use_structured_output])
     for _ in range(MAX_TURNS):
         if not engine.has_work:
             return
         engine.turn()
         after()
-    raise Stuck(f"not done after {MAX_TURNS} turns: {list(scheduler.requests)}")
+    raise StuckError(f"not done after {MAX_TURNS} turns: {list(scheduler.requests)}")
 
 
 def test_any_sequence(model: Path) -> None:

@@ -38,7 +38,7 @@ def random_pair(number: int) -> tuple[int, list[tuple[int, int, int]]]:
 def served(
     model: Path, cache_tokens: int, prompts: list[tuple[int, int, int]], *, has_plugin: bool
 ) -> Engine:
-    engine = Engine(model, Shape(encoder_cache_tokens=cache_tokens), has_plugin)
+    engine = Engine(model, Shape(num_blocks=4096, encoder_cache_tokens=cache_tokens), has_plugin)
     for text, image, rest in prompts:
         engine.add(text + image + rest, images=[(text, image)])
     engine.run()
@@ -57,9 +57,11 @@ def test_images_that_do_not_fit_at_once_cost_no_more_turns_than_with_vllm_alone(
         ours_ample = served(model, AMPLE_CACHE_TOKENS, prompts, has_plugin=True)
         alone_ample = served(model, AMPLE_CACHE_TOKENS, prompts, has_plugin=False)
         turns_alone = len(alone.steps) / len(alone_ample.steps)
-        assert (
-            len(ours.steps) <= MORE_TURNS * turns_alone * len(ours_ample.steps) + SPARE_TURNS
-        ), (number, cache_tokens, prompts)
+        assert len(ours.steps) <= MORE_TURNS * turns_alone * len(ours_ample.steps) + SPARE_TURNS, (
+            number,
+            cache_tokens,
+            prompts,
+        )
         assert ours.now_ms <= MORE_TURNS * alone.now_ms, (number, cache_tokens, prompts)
 
 

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 def short_ttfts_ms(model: Path, *, has_plugin: bool) -> list[float]:
     rng = random.Random(1)
-    engine = Engine(
-        model, Shape(num_blocks=60000, long_prefill_token_threshold=512), has_plugin
-    )
+    engine = Engine(model, Shape(num_blocks=60000, long_prefill_token_threshold=512), has_plugin)
     long = [(1.0 * number, {"num_tokens": 30000}) for number in range(12)]
     short = [
         (500.0 + 700.0 * number, {"num_tokens": rng.randint(50, 500), "name": f"short{number}"})

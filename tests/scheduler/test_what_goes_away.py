@@ -1,4 +1,4 @@
-"""Work that goes another way than it was asked for leaves the book: preempted, reset, distrusted."""
+"""Work that goes another way than it was asked for leaves the book: preempted, reset, aborted."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import cpp_chunk
@@ -138,7 +139,7 @@ def test_whether_a_target_may_fall_does_not_hang_on_rounding(model: Path) -> Non
         assert_as_fresh(engine)
     jumps = [
         (number, before, after)
-        for number, (before, after) in enumerate(zip(targets_ms, targets_ms[1:], strict=False))
+        for number, (before, after) in enumerate(pairwise(targets_ms))
         if abs(after - before) > 0.05 * before
     ]
     # Where the longer prompt takes one more chunk, the step in flight is another one.
