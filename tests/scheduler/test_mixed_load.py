@@ -1,10 +1,9 @@
-"""Everything at once, in model time: with us no prompt is served much later than with vLLM alone."""
+"""Everything at once, in model time: no prompt is served later than with vLLM alone."""
 
 from __future__ import annotations
 
 import random
 import statistics
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
