@@ -13,9 +13,9 @@ void bind_planner(py::module_& module) {
       module, "ChunkPlanner",
       R"(Chunks of the step times that suit the backlog: what serves in vLLM.
 
-The target is set when a prompt joins an idle pipeline, raised when the backlog has grown, and
-falls only once the work that it was set for is done. step_left (or measured) tells when the
-pipeline is idle. Not thread-safe.)")
+The target is set when a prompt joins an idle pipeline, raised when the backlog or the decodes have
+grown, and falls only once the work that it was set for is done or has gone away. scheduled and left
+tell what is done, and when the pipeline is idle. Not thread-safe.)")
       .def(py::init([](const std::vector<LatencyModel>& stages, std::int64_t max_chunk_tokens,
                        std::int64_t min_chunk_tokens, std::int64_t alignment,
                        const std::vector<std::int64_t>& preferred_multiples, double max_step_ms,
@@ -44,12 +44,24 @@ Raises InvalidArgument when these contradict each other.)")
 
 Raises InvalidArgument for another number of stages.)")
       .def("add_decodes", &ChunkPlanner::add_decodes, py::arg("num_decodes"),
-           py::arg("num_computed_tokens"),
+           py::arg("num_computed_tokens"), py::arg("tokens_each") = 1,
            R"(The step now holds this many decodes as well, with num_computed_tokens history in all.
 
-Raises InvalidArgument for bad counts.)")
-      .def("step_left", &ChunkPlanner::step_left,
-           "The oldest step in flight has left the last stage.")
+tokens_each: more than 1 with speculative tokens. Raises InvalidArgument for bad counts.)")
+      .def(
+          "shared_chunk_tokens",
+          [](ChunkPlanner& planner, std::int64_t remaining_tokens, std::int64_t num_computed_tokens,
+             std::int64_t max_tokens, double share) {
+            return planner.shared_chunk_tokens(
+                {.num_tokens = remaining_tokens, .num_computed_tokens = num_computed_tokens},
+                max_tokens, share);
+          },
+          py::arg("remaining_tokens").noconvert(), py::arg("num_computed_tokens").noconvert(),
+          py::arg("max_tokens").noconvert(), py::arg("share"),
+          R"(chunk_tokens for a prompt that shall take no more than a part of the step's time.
+
+share: in (0, 1], of the target less the constant and what the step's decodes take. One alignment
+step of tokens it may have in any case.)")
       .def_property_readonly("target_ms", &ChunkPlanner::target_ms,
                              "Step time aimed at now, in ms, the constant included.")
       .def_property_readonly("step_ms", &ChunkPlanner::step_ms,

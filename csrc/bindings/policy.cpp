@@ -62,15 +62,40 @@ class PythonPolicy final : public ChunkPolicy {
     required("add_chunk")(chunk.num_tokens, chunk.num_computed_tokens);
   }
 
-  void measured(const StepFeatures& features, double latency_ms) override {
+  void set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens) override {
     const py::gil_scoped_acquire gil;
-    const py::function method = overridden("measured");
-    if (method) {
-      method(features, latency_ms);
+    call_if_there("set_decodes", num_decodes, num_computed_tokens);
+  }
+
+  void scheduled(std::int64_t step, std::span<const Chunk> prefills) override {
+    const py::gil_scoped_acquire gil;
+    if (const py::function method = overridden("scheduled")) {
+      py::list pairs(prefills.size());
+      for (std::size_t i = 0; i < prefills.size(); ++i) {
+        pairs[i] = py::make_tuple(prefills[i].num_tokens, prefills[i].num_computed_tokens);
+      }
+      method(step, pairs);
     }
   }
 
+  void left(std::int64_t step) override {
+    const py::gil_scoped_acquire gil;
+    call_if_there("left", step);
+  }
+
+  void measured(const StepFeatures& features, double latency_ms) override {
+    const py::gil_scoped_acquire gil;
+    call_if_there("measured", features, latency_ms);
+  }
+
  private:
+  template <typename... Args>
+  void call_if_there(const char* name, const Args&... args) const {
+    if (const py::function method = overridden(name)) {
+      method(args...);
+    }
+  }
+
   [[nodiscard]] py::function overridden(const char* name) const {
     return py::get_override(static_cast<const ChunkPolicy*>(this), name);
   }
@@ -124,14 +149,22 @@ void bind_features(py::module_& module) {
 
 void bind_policy(py::module_& module) {
   bind_features(module);
+  module.attr("MAX_TOLD_PROMPTS") = kMaxToldPrompts;
+  module.attr("TELL_EVERY_STEPS") = kTellEverySteps;
   py::class_<ChunkPolicy, PythonPolicy>(module, "ChunkPolicy",
                                         R"(Who decides how many tokens each prefill gets in a step.
 
 To be subclassed; __init__ must call super().__init__(). A scheduler calls, in this order:
-set_backlog when prompts have joined or left since the last step; begin_step; then, first come
-first served, chunk_tokens followed by add_chunk for every prefill, and add_chunk alone for every
-decode; and measured once the step's time is known. All but measured must be there.)")
+set_decodes and set_backlog when requests have come, gone, or ended their prefill since the last
+step; begin_step; then, first come first served, chunk_tokens followed by add_chunk for every
+prefill, and add_chunk alone for every decode; scheduled once the step is complete; left, and
+measured, once it has left the last stage. What was asked and added counts for the step under way
+alone: what is done is what scheduled says.
+set_decodes, scheduled, left and measured need not be there.)")
       .def(py::init<>())
+      .def("set_decodes", &ChunkPolicy::set_decodes, py::arg("num_decodes").noconvert(),
+           py::arg("num_computed_tokens").noconvert(),
+           "How many requests are past their prefill, and the sum of their histories.")
       .def(
           "set_backlog",
           [](ChunkPolicy& policy, const Pairs& prompts, std::size_t num_under_way) {
@@ -175,6 +208,22 @@ max_tokens: what the engine still admits to the step. In [0, min(remaining_token
           },
           py::arg("num_tokens").noconvert(), py::arg("num_computed_tokens").noconvert(),
           "The step now holds this chunk as well, whoever chose it; one token is a decode.")
+      .def(
+          "scheduled",
+          [](ChunkPolicy& policy, std::int64_t step, const Pairs& prefills) {
+            std::vector<Chunk> chunks;
+            for (const PromptWork& pair : to_prompts(prefills)) {
+              chunks.push_back(
+                  {.num_tokens = pair.num_tokens, .num_computed_tokens = pair.num_computed_tokens});
+            }
+            policy.scheduled(step, chunks);
+          },
+          py::arg("step").noconvert(), py::arg("prefills"),
+          R"(A step went off, with this number; numbers rise.
+
+prefills: [(num_tokens, num_computed_tokens), ...], its chunks without the decodes.)")
+      .def("left", &ChunkPolicy::left, py::arg("step").noconvert(),
+           "The step of this number has left the last stage, and so have all before it.")
       .def("measured", &ChunkPolicy::measured, py::arg("features"),
            py::arg("latency_ms").noconvert(),
            "How long a step took on its slowest stage, for policies that learn while serving.");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <vector>
 
@@ -17,38 +18,50 @@ constexpr double kNoLimitMs = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
-void BusyPeriod::begin(double work_ms) {
+void BusyPeriod::begin(const UncutWork& work) {
+  first_work_ = work;
   joins_.clear();
-  first_work_ms_ = work_ms;
 }
 
-void BusyPeriod::join(double work_ms, double present_ms) {
-  joins_.push_back({.work_ms = work_ms, .present_ms = present_ms});
+void BusyPeriod::join(const UncutWork& work, const UncutWork& present) {
+  joins_.push_back({.work = work, .present = present});
   if (joins_.size() > kMaxJoins) {
     joins_.pop_front();
   }
 }
 
-double BusyPeriod::best_step_ms(double constant_ms, double other_rounds) const {
+void BusyPeriod::withdraw(const UncutWork& work) {
+  // Who joined last is done last.
+  UncutWork rest = work;
+  while (!joins_.empty() && joins_.back().work.num_tokens <= rest.num_tokens) {
+    rest -= joins_.back().work;
+    joins_.pop_back();
+  }
+  (joins_.empty() ? first_work_ : joins_.back().work) -= rest;
+}
+
+double BusyPeriod::best_step_ms(const Coefficients& cost, double overhead_ms,
+                                double other_rounds) const {
   if (other_rounds <= 0.0) {
     return kNoLimitMs;
   }
-  double work_ms = first_work_ms_;
+  UncutWork work = first_work_;
   std::vector<double> found_ms{0.0};
   found_ms.reserve(joins_.size() + 2);
   for (const Join& join : joins_) {
-    work_ms += join.work_ms;
-    found_ms.push_back(join.present_ms);
+    work += join.work;
+    found_ms.push_back(std::max(0.0, join.present.ms(cost)));
   }
   std::ranges::sort(found_ms);
   found_ms.push_back(kNoLimitMs);
   // The loss is convex in x, with a kink where x empties the stages for one join more.
   const auto kink_ms = [&](std::size_t join) { return kShared * found_ms[join] / other_rounds; };
+  const double work_ms = std::max(0.0, work.ms(cost));
   for (std::size_t late = 1; late < found_ms.size(); ++late) {
     const double flat_ms =
-        std::sqrt(work_ms * constant_ms / (other_rounds * static_cast<double>(late)));
+        std::sqrt(work_ms * overhead_ms / (other_rounds * static_cast<double>(late)));
     if (flat_ms <= kink_ms(late)) {
-      return constant_ms + std::max(kink_ms(late - 1), flat_ms);
+      return overhead_ms + std::max(kink_ms(late - 1), flat_ms);
     }
   }
   return kNoLimitMs;

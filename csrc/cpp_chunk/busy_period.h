@@ -1,7 +1,9 @@
 #pragma once
 
-#include <cstddef>
 #include <deque>
+
+#include "cpp_chunk/latency_model.h"
+#include "cpp_chunk/uncut_work.h"
 
 namespace cpp_chunk {
 
@@ -16,27 +18,32 @@ namespace cpp_chunk {
 /// gives x = sqrt(W*c/R), the best step time of one prompt.
 class BusyPeriod {
  public:
-  /// \brief Prompts of work_ms have come to an idle pipeline: what was before no longer counts.
-  void begin(double work_ms);
+  /// \brief Prompts have come to an idle pipeline: what was before no longer counts.
+  void begin(const UncutWork& work);
 
-  /// \brief Prompts of work_ms have joined.
-  /// \param present_ms work waiting, under way and in flight without them
-  void join(double work_ms, double present_ms);
+  /// \brief Prompts have joined.
+  /// \param present work waiting, under way and in flight without them
+  void join(const UncutWork& work, const UncutWork& present);
+
+  /// \brief Work that had joined will not be done: it was aborted, or is in the prefix cache.
+  void withdraw(const UncutWork& work);
 
   /// \brief The step time that would have lost least, in ms, the constant included.
-  /// \param constant_ms of a step on the slowest stage
+  /// \param cost of the slowest stage
+  /// \param overhead_ms what each step costs beyond its work: the constant, decodes, history
   /// \param other_rounds what the other stages take, in steps of the slowest: S - 1 if all are
   /// equal
   /// \return infinite where nothing would be lost with longer steps
-  [[nodiscard]] double best_step_ms(double constant_ms, double other_rounds) const;
+  [[nodiscard]] double best_step_ms(const Coefficients& cost, double overhead_ms,
+                                    double other_rounds) const;
 
  private:
   struct Join {
-    double work_ms;
-    double present_ms;
+    UncutWork work;
+    UncutWork present;
   };
 
-  double first_work_ms_ = 0.0;
+  UncutWork first_work_;    ///< of those that found nothing
   std::deque<Join> joins_;  ///< the latest ones
 };
 

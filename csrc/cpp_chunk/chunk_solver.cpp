@@ -354,10 +354,12 @@ bool ChunkSolver::leaves_tail(std::int64_t chunk, std::int64_t remaining_tokens,
   return 2.0 * model_.chunks_ms(later) < model_.chunks_ms(now);
 }
 
-void ChunkSolver::add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens) {
+void ChunkSolver::add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens,
+                              std::int64_t tokens_each) {
   check_count("num_decodes", num_decodes);
   check_count("num_computed_tokens", num_computed_tokens);
-  features_.add_decodes(num_decodes, num_computed_tokens);
+  check_count("tokens_each", tokens_each);
+  features_.add_decodes(num_decodes, num_computed_tokens, tokens_each);
   is_empty_ = is_empty_ && num_decodes == 0;
 }
 

@@ -90,10 +90,15 @@ class ChunkSolver {
 
   /// \brief Puts many decodes into the step at once.
   /// \param num_computed_tokens the sum of their histories
-  void add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens);
+  /// \param tokens_each more than 1 with speculative tokens
+  void add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens,
+                   std::int64_t tokens_each = 1);
 
   /// \brief Predicted time of the step so far in ms, the constant included.
   [[nodiscard]] double step_ms() const noexcept { return model_.step_ms(features_); }
+
+  /// \brief The step time aimed at in ms, the constant included; negative before the first step.
+  [[nodiscard]] double target_ms() const noexcept { return target_ms_; }
 
   /// \brief What the step holds so far.
   [[nodiscard]] const StepFeatures& features() const noexcept { return features_; }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -18,11 +17,6 @@ namespace {
 // half of that, and the makespan by far less.
 constexpr double kMaterialChange = 0.05;
 constexpr double kMaterialRaise = 1.0 + 0.5 * kMaterialChange;
-// A backlog that grew by less has not been joined: its price has changed a little.
-constexpr double kLeastJoined = 0.001;
-// No engine has more steps in flight; a caller that never says that they have left must not fill
-// the memory.
-constexpr std::size_t kMaxInFlight = 2 * kMaxStages;
 
 // What a step costs beyond its work: the constant, and its history read once more.
 double step_overhead_ms(const Coefficients& cost, std::span<const PromptWork> prompts) {
@@ -36,6 +30,14 @@ double step_overhead_ms(const Coefficients& cost, std::span<const PromptWork> pr
                    0.5 * static_cast<double>(prompt.num_tokens));
   }
   return cost.constant + (work_ms > 0.0 ? history_ms / work_ms : 0.0);
+}
+
+void check_counts(const Chunk& counts) {
+  if (!is_valid(counts)) {
+    throw InvalidArgument("counts must be in [0, " + std::to_string(kMaxTokens) + "], got " +
+                          std::to_string(counts.num_tokens) + " and " +
+                          std::to_string(counts.num_computed_tokens));
+  }
 }
 
 }  // namespace
@@ -67,6 +69,7 @@ void ChunkPlanner::set_stages(const Stages& stages, std::optional<double> target
   if (target_ms) {
     targets_ = StepTargets(*target_ms);
     step_index_ = 0;
+    solver_.set_target(*target_ms);
   }
 }
 
@@ -78,35 +81,60 @@ void ChunkPlanner::price_by_slowest(std::span<const PromptWork> prompts) {
   solver_.set_model(stages_[slowest_stage_]);
 }
 
+void ChunkPlanner::set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens) {
+  check_counts({.num_tokens = num_decodes, .num_computed_tokens = num_computed_tokens});
+  decodes_ = {};
+  decodes_.add_decodes(num_decodes, num_computed_tokens);
+  // A decode waits for its token: it is in one of the steps in flight, of which there are as many
+  // as stages.
+  decodes_ *= 1.0 / static_cast<double>(stages_.size());
+}
+
 // What joined is what has been added to the backlog of last time, less what was scheduled since.
-void ChunkPlanner::count_joined(double work_ms, bool is_idle) {
-  const double left_ms = std::max(0.0, backlog_ms_);
-  backlog_ms_ = work_ms;
+void ChunkPlanner::count_changes(const UncutWork& work, bool is_idle) {
+  const UncutWork left = backlog_;
+  backlog_ = work;
   if (is_idle) {
-    busy_period_.begin(work_ms);
-  } else if (work_ms - left_ms > kLeastJoined * work_ms) {
-    busy_period_.join(work_ms - left_ms, left_ms + in_flight_ms());
+    busy_period_.begin(work);
+  } else if (work.num_tokens > left.num_tokens) {
+    busy_period_.join(work - left, left + in_flight_work());
+  } else if (work.num_tokens < left.num_tokens) {
+    busy_period_.withdraw(left - work);
+    gone_tokens_ += left.num_tokens - work.num_tokens;
   }
 }
 
+// Whether neither the work nor the decodes have changed materially since the target was weighed.
+bool ChunkPlanner::is_as_considered(const UncutWork& work) const {
+  const double considered_ms = considered_.ms(cost());
+  const LatencyModel& model = solver_.model();
+  return std::abs(work.ms(cost()) - considered_ms) <= kMaterialChange * considered_ms &&
+         std::abs(model.chunks_ms(decodes_) - model.chunks_ms(considered_decodes_)) <=
+             kMaterialChange * target_ms();
+}
+
 void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t num_under_way) {
+  UncutWork work;
+  if (!prompts.empty()) {
+    check_prompts(prompts);
+    for (const PromptWork& prompt : prompts) {
+      work += UncutWork::of(prompt.num_tokens, prompt.num_computed_tokens);
+    }
+  }
+  const bool is_idle = num_under_way == 0 && in_flight_.empty();
+  count_changes(work, is_idle);
   if (settings_.target_ms || prompts.empty()) {
     return;
   }
-  check_prompts(prompts);
-  double work_ms = 0.0;
-  for (const PromptWork& prompt : prompts) {
-    work_ms += uncut_work_ms(stages_[slowest_stage_].coefficients(), prompt);
-  }
-  const bool is_idle = num_under_way == 0 && in_flight_ms() <= 0.0;
-  const bool may_fall = committed_ms_ <= 0.0;
-  count_joined(work_ms, is_idle);
-  if (!is_idle && !may_fall &&
-      std::abs(work_ms - considered_ms_) <= kMaterialChange * considered_ms_) {
+  const bool may_fall = is_idle || committed_tokens_ <= 0 ||
+                        static_cast<double>(gone_tokens_) >
+                            kMaterialChange * static_cast<double>(considered_.num_tokens);
+  if (!may_fall && is_as_considered(work)) {
     return;
   }
-  considered_ms_ = work_ms;
-  const Stages busy_stages = stages_.with_overhead(is_in_step_ ? decodes_ : decodes_before_);
+  considered_ = work;
+  considered_decodes_ = decodes_;
+  const Stages busy_stages = stages_.with_overhead(decodes_);
   StepTargets targets = best_step_targets(busy_stages, prompts, settings_.limits);
   if (!is_idle) {
     // Beyond this, steps at the cap would be shorter than those after long histories.
@@ -114,16 +142,16 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
         std::min(base_target_ms(stages_[slowest_stage_], settings_.limits.max_chunk_tokens),
                  settings_.limits.max_step_ms);
     const double busy_ms = std::min(
-        cap_ms,
-        busy_period_.best_step_ms(
-            step_overhead_ms(busy_stages[slowest_stage_].coefficients(), prompts), other_rounds_));
+        cap_ms, busy_period_.best_step_ms(
+                    cost(), step_overhead_ms(busy_stages[slowest_stage_].coefficients(), prompts),
+                    other_rounds_));
     if (busy_ms > targets.longest_ms()) {
       targets = StepTargets(busy_ms);
     }
   }
-  if (is_idle || may_fall) {
+  if (may_fall) {
     price_by_slowest(prompts);
-    aim(targets, 0, work_ms);
+    aim(targets, 0, work);
     return;
   }
   if (targets.longest_ms() <= kMaterialRaise * targets_.longest_ms(step_index_)) {
@@ -134,83 +162,78 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
   const auto from =
       std::ranges::find_if(row, [this](double step_ms) { return step_ms >= target_ms(); });
   price_by_slowest(prompts);
-  aim(targets, static_cast<std::size_t>(std::distance(row.begin(), from)), work_ms);
+  aim(targets, static_cast<std::size_t>(std::distance(row.begin(), from)), work);
 }
 
-void ChunkPlanner::aim(const StepTargets& targets, std::size_t step_index, double work_ms) {
+void ChunkPlanner::aim(const StepTargets& targets, std::size_t step_index, const UncutWork& work) {
   targets_ = targets;
   step_index_ = step_index;
-  committed_ms_ = work_ms;
-  if (is_in_step_) {
-    solver_.set_target(targets_.at(step_index_), targets_.rest());
-  }
+  committed_tokens_ = work.num_tokens;
+  gone_tokens_ = 0;
+  // Also of the step under way, if there is one: begin_step sets it anyhow.
+  solver_.set_target(targets_.at(step_index_), targets_.rest());
 }
 
 // Prefill work that was scheduled and has not left the last stage.
-double ChunkPlanner::in_flight_ms() const {
-  return std::accumulate(in_flight_ms_.begin(), in_flight_ms_.end(),
-                         is_in_step_ ? prefill_ms_ : 0.0);
-}
-
-// Counts the step under way as in flight; nothing where it is counted already, or empty.
-void ChunkPlanner::close_step() {
-  if (!is_in_step_) {
-    return;
+UncutWork ChunkPlanner::in_flight_work() const {
+  UncutWork work;
+  for (const InFlight& step : in_flight_) {
+    work += step.work;
   }
-  if (solver_.features().token_sum > 0.0) {
-    in_flight_ms_.push_back(prefill_ms_);
-    backlog_ms_ -= prefill_ms_;
-    if (in_flight_ms_.size() > kMaxInFlight) {
-      in_flight_ms_.pop_front();
-    }
-    if (has_prefill_) {
-      ++step_index_;
-      committed_ms_ -= prefill_ms_;
-    }
-  }
-  decodes_before_ = decodes_;
-  is_in_step_ = false;
+  return work;
 }
 
 void ChunkPlanner::begin_step() {
-  close_step();
-  is_in_step_ = true;
-  has_prefill_ = false;
-  prefill_ms_ = 0.0;
-  decodes_ = {};
+  decodes_ms_ = 0.0;
   solver_.begin_step(targets_.at(step_index_), targets_.rest());
 }
 
-void ChunkPlanner::measured(const StepFeatures& /*features*/, double /*latency_ms*/) {
-  step_left();
+void ChunkPlanner::scheduled(std::int64_t step, std::span<const Chunk> prefills) {
+  UncutWork work;
+  for (const Chunk& chunk : prefills) {
+    check_counts(chunk);
+    work += UncutWork::of(chunk.num_tokens, chunk.num_computed_tokens);
+  }
+  if (work.num_tokens == 0) {
+    return;
+  }
+  in_flight_.push_back({.step = step, .work = work});
+  backlog_ -= work;
+  committed_tokens_ -= work.num_tokens;
+  ++step_index_;
 }
 
-void ChunkPlanner::step_left() {
-  close_step();
-  if (!in_flight_ms_.empty()) {
-    in_flight_ms_.pop_front();
-  }
+void ChunkPlanner::left(std::int64_t step) {
+  std::erase_if(in_flight_, [step](const InFlight& inside) { return inside.step <= step; });
 }
 
 std::int64_t ChunkPlanner::chunk_tokens(const PromptWork& prompt, std::int64_t max_tokens) {
   return solver_.chunk_tokens(prompt.num_tokens, prompt.num_computed_tokens, max_tokens);
 }
 
-void ChunkPlanner::add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens) {
-  solver_.add_decodes(num_decodes, num_computed_tokens);
-  decodes_.add_decodes(num_decodes, num_computed_tokens);
+std::int64_t ChunkPlanner::shared_chunk_tokens(const PromptWork& prompt, std::int64_t max_tokens,
+                                               double share) {
+  if (!(share > 0.0 && share <= 1.0)) {
+    throw InvalidArgument("share must be in (0, 1], got " + shown(share));
+  }
+  const double shared_ms = share * (target_ms() - cost().constant - decodes_ms_);
+  const double most_tokens =
+      solver_.model().tokens_within(shared_ms, static_cast<double>(prompt.num_computed_tokens));
+  const std::int64_t alignment = settings_.limits.alignment;
+  if (most_tokens < static_cast<double>(max_tokens)) {
+    const std::int64_t most = static_cast<std::int64_t>(most_tokens) / alignment * alignment;
+    max_tokens = std::min(max_tokens, std::max(most, alignment));
+  }
+  return chunk_tokens(prompt, max_tokens);
 }
 
-void ChunkPlanner::add_chunk(const Chunk& chunk) {
-  solver_.add_chunk(chunk);
-  if (chunk.num_tokens == 1) {
-    decodes_.add(chunk);
-  } else {
-    has_prefill_ = has_prefill_ || chunk.num_tokens > 1;
-    prefill_ms_ += uncut_work_ms(
-        solver_.model().coefficients(),
-        {.num_tokens = chunk.num_tokens, .num_computed_tokens = chunk.num_computed_tokens});
-  }
+void ChunkPlanner::add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens,
+                               std::int64_t tokens_each) {
+  const double before_ms = solver_.step_ms();
+  solver_.add_decodes(num_decodes, num_computed_tokens, tokens_each);
+  decodes_ms_ += solver_.step_ms() - before_ms;
 }
+
+void ChunkPlanner::add_chunk(const Chunk& chunk) { solver_.add_chunk(chunk); }
 
 }  // namespace cpp_chunk

@@ -2,15 +2,17 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "cpp_chunk/busy_period.h"
 #include "cpp_chunk/chunk_solver.h"
 #include "cpp_chunk/policy.h"
 #include "cpp_chunk/stages.h"
+#include "cpp_chunk/step.h"
 #include "cpp_chunk/step_targets.h"
+#include "cpp_chunk/uncut_work.h"
 
 namespace cpp_chunk {
 
@@ -25,14 +27,17 @@ struct PlannerSettings {
 
 /// \brief Chunks of the step times that suit the backlog: the policy that serves.
 ///
-/// The target is set when the first prompt joins an idle pipeline, and raised when the backlog has
-/// grown by more than a little. While steps are in flight it does not fall, since the pipeline's
-/// fill and drain at the present step time are already paid for, until the work that it was set
-/// for has been done: so short requests never lower it.
+/// The target is set when the first prompt joins an idle pipeline, and raised when the backlog, or
+/// what decodes cost in each step, has grown by more than a little. While steps are in flight it
+/// does not fall, since the pipeline's fill and drain at the present step time are already paid
+/// for, until the work that it was set for has been done or has gone away: so short requests never
+/// lower it.
 /// Fill and drain are paid once for a busy period, not once for a backlog, and again in part where
 /// prompts come late: BusyPeriod tells from the prompts that have joined how long steps may be.
-/// Decodes of the last step are taken to be in the next ones too and cost time in each: the more
-/// of them, the fewer and longer steps are best.
+/// Decodes cost time in each step: the more of them, the fewer and longer steps are best.
+///
+/// Work is counted in tokens, by what set_backlog and scheduled say: nothing that was only asked
+/// for counts.
 class ChunkPlanner final : public ChunkPolicy {
  public:
   /// \param stages with what a step costs beyond its compute (the engine's gap) in the constants
@@ -43,53 +48,62 @@ class ChunkPlanner final : public ChunkPolicy {
   /// \param target_ms as in PlannerSettings
   void set_stages(const Stages& stages, std::optional<double> target_ms = std::nullopt);
 
+  void set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens) override;
   void set_backlog(std::span<const PromptWork> prompts, std::size_t num_under_way) override;
   void begin_step() override;
   [[nodiscard]] std::int64_t chunk_tokens(const PromptWork& prompt,
                                           std::int64_t max_tokens) override;
   void add_chunk(const Chunk& chunk) override;
+  void scheduled(std::int64_t step, std::span<const Chunk> prefills) override;
+  void left(std::int64_t step) override;
 
-  /// \brief step_left; the time itself teaches the planner nothing: calibration is the caller's.
-  void measured(const StepFeatures& features, double latency_ms) override;
-
-  /// \brief The oldest step in flight has left the last stage: without this the pipeline never
-  /// counts as idle.
-  void step_left();
+  /// \brief chunk_tokens for a prompt that shall take no more than a part of the step's time, but
+  /// for one alignment step of tokens.
+  /// \param share in (0, 1] of the target less the constant and what decodes take
+  [[nodiscard]] std::int64_t shared_chunk_tokens(const PromptWork& prompt, std::int64_t max_tokens,
+                                                 double share);
 
   /// \brief add_chunk for many decodes at once: schedulers that serve have hundreds in a step.
   /// \param num_computed_tokens the sum of their histories
-  void add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens);
+  /// \param tokens_each more than 1 with speculative tokens
+  void add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens,
+                   std::int64_t tokens_each = 1);
 
   /// \brief The step time aimed at now, in ms, constant included.
-  [[nodiscard]] double target_ms() const noexcept { return targets_.at(step_index_); }
+  [[nodiscard]] double target_ms() const noexcept { return solver_.target_ms(); }
 
   /// \brief Predicted time of the step so far in ms, the constant included.
   [[nodiscard]] double step_ms() const noexcept { return solver_.step_ms(); }
 
  private:
+  struct InFlight {
+    std::int64_t step;
+    UncutWork work;
+  };
+
   void price_by_slowest(std::span<const PromptWork> prompts);
-  void aim(const StepTargets& targets, std::size_t step_index, double work_ms);
-  [[nodiscard]] double in_flight_ms() const;
-  void close_step();
-  void count_joined(double work_ms, bool is_idle);
+  void aim(const StepTargets& targets, std::size_t step_index, const UncutWork& work);
+  void count_changes(const UncutWork& work, bool is_idle);
+  [[nodiscard]] bool is_as_considered(const UncutWork& work) const;
+  [[nodiscard]] UncutWork in_flight_work() const;
+  [[nodiscard]] const Coefficients& cost() const { return solver_.model().coefficients(); }
 
   Stages stages_;
   PlannerSettings settings_;
   std::size_t slowest_stage_ = 0;
+  double other_rounds_ = 0.0;  ///< of the stages besides the slowest, in steps of that one
   ChunkSolver solver_;
   StepTargets targets_;
-  std::size_t step_index_ = 0;  ///< into the row of targets
-  bool is_in_step_ = false;
-  bool has_prefill_ = false;    ///< the step under way holds one
-  double prefill_ms_ = 0.0;     ///< work of the step under way, in the terms of committed_ms_
-  double committed_ms_ = 0.0;   ///< work that the target was set for and that is still to do
-  double considered_ms_ = 0.0;  ///< work of the backlog that the target was last weighed for
-  double backlog_ms_ = 0.0;     ///< work of the backlog of last time that is not yet scheduled
-  double other_rounds_ = 0.0;   ///< of the stages besides the slowest, in steps of that one
+  std::size_t step_index_ = 0;         ///< into the row of targets
+  double decodes_ms_ = 0.0;            ///< of the step under way
+  StepFeatures decodes_;               ///< of a step, on average
+  StepFeatures considered_decodes_;    ///< those that the target was last weighed with
+  UncutWork backlog_;                  ///< of last time that is not yet scheduled
+  UncutWork considered_;               ///< of the backlog that the target was last weighed for
+  std::int64_t committed_tokens_ = 0;  ///< that the target was set for and that are still to do
+  std::int64_t gone_tokens_ = 0;       ///< that went away since then without having been done
   BusyPeriod busy_period_;
-  std::deque<double> in_flight_ms_;  ///< prefill work of each step inside, oldest first
-  StepFeatures decodes_;             ///< of the step under way
-  StepFeatures decodes_before_;      ///< of the step before
+  std::vector<InFlight> in_flight_;  ///< steps inside with prefills, oldest first
 };
 
 }  // namespace cpp_chunk

@@ -8,11 +8,23 @@
 
 namespace cpp_chunk {
 
+/// \brief Of a queue, no more prompts than this are told to a policy: what it plans for more of
+/// them is no different, and telling them takes time in every step.
+inline constexpr std::size_t kMaxToldPrompts = 64;
+
+/// \brief A policy is told the backlog anew after so many steps, though nobody has come or gone:
+/// the histories of decodes have grown by then, and with them what a step costs.
+inline constexpr std::int64_t kTellEverySteps = 64;
+
 /// \brief Who decides how many tokens each prefill gets in a step.
 ///
-/// What a scheduler asks, in this order: set_backlog when prompts have joined since the last
-/// step; begin_step; then, first come first served, for every prefill chunk_tokens followed by
-/// add_chunk, and for every decode add_chunk alone; and measured once the step's time is known.
+/// What a scheduler calls, in this order: set_decodes and set_backlog when requests have come,
+/// gone, or ended their prefill since the last step, and every kTellEverySteps; begin_step; then
+/// for every prefill that could have a chunk chunk_tokens, followed by add_chunk once it has one,
+/// and for every decode add_chunk alone; scheduled once the step is complete, under its number;
+/// left, and measured, once it has left the last stage.
+/// What was asked and added counts for the step under way alone: what is done is what scheduled
+/// says.
 /// A policy may throw InvalidArgument for counts outside of [0, kMaxTokens]. Not thread-safe.
 class ChunkPolicy {
  public:
@@ -23,8 +35,13 @@ class ChunkPolicy {
   ChunkPolicy& operator=(ChunkPolicy&&) = default;
   virtual ~ChunkPolicy() = default;
 
+  /// \brief How many requests are past their prefill, each in one of the steps in flight.
+  /// \param num_computed_tokens the sum of their histories
+  virtual void set_decodes(std::int64_t /*num_decodes*/, std::int64_t /*num_computed_tokens*/) {}
+
   /// \brief What waits or is part-way, as it stands before the next step.
-  /// \param prompts first those under way, then those that wait, first come first; tokens > 0
+  /// \param prompts first those under way, then those that wait, first come first; tokens > 0; of
+  ///   longer queues the first kMaxToldPrompts
   /// \param num_under_way how many of them, from the front, have chunks in earlier steps
   virtual void set_backlog(std::span<const PromptWork> prompts, std::size_t num_under_way) = 0;
 
@@ -40,6 +57,14 @@ class ChunkPolicy {
 
   /// \brief The step now holds this chunk as well, whoever chose it; one token is a decode.
   virtual void add_chunk(const Chunk& chunk) = 0;
+
+  /// \brief A step went off.
+  /// \param step its number; they rise
+  /// \param prefills its chunks without the decodes
+  virtual void scheduled(std::int64_t /*step*/, std::span<const Chunk> /*prefills*/) {}
+
+  /// \brief A step has left the last stage, and so have all before it.
+  virtual void left(std::int64_t /*step*/) {}
 
   /// \brief How long a step took on its slowest stage, for policies that learn while serving.
   virtual void measured(const StepFeatures& /*features*/, double /*latency_ms*/) {}

@@ -46,14 +46,24 @@ struct StepFeatures {
     context_sum += num_computed_tokens;
   }
 
-  /// \brief Adds chunks of one token each, num_computed_tokens the sum of their histories.
-  constexpr void add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens) noexcept {
+  /// \brief Adds chunks of so many tokens each, num_computed_tokens the sum of their histories.
+  constexpr void add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens,
+                             std::int64_t tokens_each = 1) noexcept {
     const auto count = static_cast<double>(num_decodes);
     const auto history = static_cast<double>(num_computed_tokens);
-    half_square_sum += 0.5 * count;
-    cross_sum += history;
-    token_sum += count;
+    const auto each = static_cast<double>(tokens_each);
+    half_square_sum += 0.5 * count * each * each;
+    cross_sum += history * each;
+    token_sum += count * each;
     context_sum += history;
+  }
+
+  constexpr StepFeatures& operator*=(double factor) noexcept {
+    half_square_sum *= factor;
+    cross_sum *= factor;
+    token_sum *= factor;
+    context_sum *= factor;
+    return *this;
   }
 
   [[nodiscard]] static constexpr StepFeatures of(std::span<const Chunk> chunks) noexcept {

@@ -4,6 +4,8 @@ import collections.abc
 import typing
 
 __all__: list[str] = [
+    "MAX_TOLD_PROMPTS",
+    "TELL_EVERY_STEPS",
     "AtomPolicy",
     "Calibrator",
     "ChunkPlanner",
@@ -321,9 +323,12 @@ class ChunkPolicy:
     """Who decides how many tokens each prefill gets in a step.
 
     To be subclassed; __init__ must call super().__init__(). A scheduler calls, in this order:
-    set_backlog when prompts have joined or left since the last step; begin_step; then, first come
-    first served, chunk_tokens followed by add_chunk for every prefill, and add_chunk alone for every
-    decode; and measured once the step's time is known. All but measured must be there.
+    set_decodes and set_backlog when requests have come, gone, or ended their prefill since the last
+    step; begin_step; then, first come first served, chunk_tokens followed by add_chunk for every
+    prefill, and add_chunk alone for every decode; scheduled once the step is complete; left, and
+    measured, once it has left the last stage. What was asked and added counts for the step under way
+    alone: what is done is what scheduled says.
+    set_decodes, scheduled, left and measured need not be there.
     """
     def __init__(self) -> None: ...
     def add_chunk(self, num_tokens: int, num_computed_tokens: int) -> None:
@@ -336,8 +341,15 @@ class ChunkPolicy:
         max_tokens: what the engine still admits to the step. In [0, min(remaining_tokens, max_tokens)];
         0 leaves the prompt to a later step.
         """
+    def left(self, step: int) -> None:
+        """The step of this number has left the last stage, and so have all before it."""
     def measured(self, features: StepFeatures, latency_ms: float) -> None:
         """How long a step took on its slowest stage, for policies that learn while serving."""
+    def scheduled(self, step: int, prefills: collections.abc.Sequence[tuple[int, int]]) -> None:
+        """A step went off, with this number; numbers rise.
+
+        prefills: [(num_tokens, num_computed_tokens), ...], its chunks without the decodes.
+        """
     def set_backlog(
         self, prompts: collections.abc.Sequence[tuple[int, int]], num_under_way: int
     ) -> None:
@@ -347,13 +359,15 @@ class ChunkPolicy:
         wait, first come first; num_under_way: how many of them, from the front, have chunks in earlier
         steps.
         """
+    def set_decodes(self, num_decodes: int, num_computed_tokens: int) -> None:
+        """How many requests are past their prefill, and the sum of their histories."""
 
 class ChunkPlanner(ChunkPolicy):
     """Chunks of the step times that suit the backlog: what serves in vLLM.
 
-    The target is set when a prompt joins an idle pipeline, raised when the backlog has grown, and
-    falls only once the work that it was set for is done. step_left (or measured) tells when the
-    pipeline is idle. Not thread-safe.
+    The target is set when a prompt joins an idle pipeline, raised when the backlog or the decodes have
+    grown, and falls only once the work that it was set for is done or has gone away. scheduled and left
+    tell what is done, and when the pipeline is idle. Not thread-safe.
     """
     def __init__(
         self,
@@ -381,10 +395,11 @@ class ChunkPlanner(ChunkPolicy):
         self,
         num_decodes: typing.SupportsInt | typing.SupportsIndex,
         num_computed_tokens: typing.SupportsInt | typing.SupportsIndex,
+        tokens_each: typing.SupportsInt | typing.SupportsIndex = 1,
     ) -> None:
         """The step now holds this many decodes as well, with num_computed_tokens history in all.
 
-        Raises InvalidArgument for bad counts.
+        tokens_each: more than 1 with speculative tokens. Raises InvalidArgument for bad counts.
         """
     def set_stages(
         self,
@@ -395,8 +410,18 @@ class ChunkPlanner(ChunkPolicy):
 
         Raises InvalidArgument for another number of stages.
         """
-    def step_left(self) -> None:
-        """The oldest step in flight has left the last stage."""
+    def shared_chunk_tokens(
+        self,
+        remaining_tokens: int,
+        num_computed_tokens: int,
+        max_tokens: int,
+        share: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> int:
+        """chunk_tokens for a prompt that shall take no more than a part of the step's time.
+
+        share: in (0, 1], of the target less the constant and what the step's decodes take. One alignment
+        step of tokens it may have in any case.
+        """
     @property
     def step_ms(self) -> float:
         """Predicted time of the step so far in ms, the constant included."""
@@ -866,3 +891,6 @@ def terapipe_plan(
     its longest step. Raises InvalidArgument for unequal stages, bad counts, or a granule so fine that
     cuts times chunk lengths exceed 2^24.
     """
+
+MAX_TOLD_PROMPTS: int = 64
+TELL_EVERY_STEPS: int = 64

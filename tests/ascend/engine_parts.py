@@ -36,21 +36,27 @@ class ScriptedChooser:
         self.num_decodes = 0
         self.num_steps_left = 0
 
-    def set_backlog(self, prompts: Any, num_under_way: int) -> None: ...
+    def set_backlog(self, *backlog: Any) -> None: ...
 
     def begin_step(self) -> None: ...
 
-    def chunk_tokens(self, remaining: int, num_computed_tokens: int, max_tokens: int) -> int:
+    def chunk_tokens(
+        self, remaining: int, num_computed_tokens: int, max_tokens: int, share: float
+    ) -> int:
         left = self._answers.get(remaining + num_computed_tokens)
         return left.pop(0) if left else max_tokens
 
-    def add_chunk(self, num_tokens: int, num_computed_tokens: int) -> None:
-        self.added.append((num_tokens, num_computed_tokens))
+    def add_chunk(self, num_tokens: int, num_computed_tokens: int) -> None: ...
 
-    def add_decodes(self, num_decodes: int, num_computed_tokens: int) -> None:
-        self.num_decodes += num_decodes
+    def add_decodes(
+        self, num_decodes: int, num_computed_tokens: int, tokens_each: int = 1
+    ) -> None: ...
 
-    def step_left(self) -> None:
+    def scheduled(self, step_id: int, prefills: Sequence[tuple[int, int]]) -> None:
+        self.added += prefills
+        self.num_decodes += not prefills
+
+    def left(self, step_id: int) -> None:
         self.num_steps_left += 1
 
 

@@ -40,6 +40,8 @@ const Stages& slow_last_stage() {
   return stages;
 }
 
+constexpr std::int64_t kDecodeHistory = 4000;
+
 // What a scheduler does: prompts, first come first served, some decodes in every step, and as many
 // steps in flight as there are stages.
 class Server {
@@ -48,33 +50,41 @@ class Server {
 
   void join(std::int64_t num_tokens) {
     prompts_.push_back({.num_tokens = num_tokens});
-    has_new_ = true;
+    has_news_ = true;
+  }
+
+  // Somebody has left the queue: done, aborted, or found in the prefix cache.
+  void remove_last(std::size_t num_prompts) {
+    prompts_.resize(prompts_.size() - num_prompts);
+    has_news_ = true;
   }
 
   // One step: the tokens of its prefills.
   std::vector<std::int64_t> step(int num_decodes = 0) {
-    const auto tell = [this] {
-      if (has_new_) {
-        planner_.set_backlog(prompts_, num_under_way_);
-      }
-      has_new_ = false;
-    };
     if (num_in_flight_ == 4) {
       leave();
     }
-    tell();
+    if (has_news_ || num_decodes != num_decodes_) {
+      // As many again are in each of the other steps in flight.
+      planner_.set_decodes(4 * num_decodes, 4 * num_decodes * kDecodeHistory);
+      planner_.set_backlog(prompts_, num_under_way_);
+    }
+    has_news_ = false;
+    num_decodes_ = num_decodes;
     planner_.begin_step();
     ++num_in_flight_;
+    std::vector<Chunk> prefills;
     for (int decode = 0; decode < num_decodes; ++decode) {
-      planner_.add_chunk({.num_tokens = 1, .num_computed_tokens = 4000});
+      planner_.add_chunk({.num_tokens = 1, .num_computed_tokens = kDecodeHistory});
     }
     std::vector<std::int64_t> chunks;
     std::int64_t admitted = kCap;
     for (PromptWork& prompt : prompts_) {
       const std::int64_t num_tokens = planner_.chunk_tokens(prompt, admitted);
       if (num_tokens > 0) {
-        planner_.add_chunk(
+        prefills.push_back(
             {.num_tokens = num_tokens, .num_computed_tokens = prompt.num_computed_tokens});
+        planner_.add_chunk(prefills.back());
         prompt.num_tokens -= num_tokens;
         prompt.num_computed_tokens += num_tokens;
         admitted -= num_tokens;
@@ -84,17 +94,16 @@ class Server {
         break;
       }
     }
-    std::erase_if(prompts_, [](const PromptWork& prompt) { return prompt.num_tokens == 0; });
+    planner_.scheduled(++last_step_, prefills);
+    has_news_ = std::erase_if(prompts_,
+                              [](const PromptWork& prompt) { return prompt.num_tokens == 0; }) > 0;
     num_under_way_ = static_cast<std::size_t>(std::ranges::count_if(
         prompts_, [](const PromptWork& prompt) { return prompt.num_computed_tokens > 0; }));
     return chunks;
   }
 
   // The oldest step leaves the last stage.
-  void leave() {
-    planner_.step_left();
-    --num_in_flight_;
-  }
+  void leave() { planner_.left(last_step_ - --num_in_flight_); }
 
   // All steps do: the pipeline is idle.
   void drain() {
@@ -110,7 +119,9 @@ class Server {
   std::vector<PromptWork> prompts_;
   std::size_t num_under_way_ = 0;
   int num_in_flight_ = 0;
-  bool has_new_ = false;
+  int num_decodes_ = 0;
+  std::int64_t last_step_ = 0;
+  bool has_news_ = false;
 };
 
 double best_ms(std::int64_t num_tokens, std::size_t num_prompts = 1) {
@@ -268,14 +279,12 @@ TEST(ChunkPlanner, DecodesAreNoneOfTheWorkThatTheTargetWasSetFor) {
 
 TEST(ChunkPlanner, DecodesMakeStepsLonger) {
   ChunkPlanner planner(equal_stages(), {.limits = kLimits});
-  for (int step = 0; step < 2; ++step) {
-    planner.begin_step();
-    for (int decode = 0; decode < 100; ++decode) {
-      planner.add_chunk({.num_tokens = 1, .num_computed_tokens = 4000});
-    }
-  }
   const std::array prompt{PromptWork{.num_tokens = 131'072}};
+  // A quarter of them in each of the steps in flight.
+  planner.set_decodes(400, 400 * kDecodeHistory);
   planner.set_backlog(prompt, 0);
+  planner.begin_step();
+  planner.add_decodes(100, 100 * kDecodeHistory);
   const double decodes_ms = planner.step_ms() - kimi().coefficients().constant;
   EXPECT_GT(decodes_ms, 200.0);
   // Each step pays for them: fewer and longer steps, so more than just what they cost.
@@ -284,15 +293,114 @@ TEST(ChunkPlanner, DecodesMakeStepsLonger) {
             plan_chunks(equal_stages(), 131'072, kLimits).chunks.front());
 }
 
-TEST(ChunkPlanner, PrefillsAreNoDecodes) {
+TEST(ChunkPlanner, DecodesThatCameLaterMakeStepsLongerToo) {
+  // Nobody joins: only the decodes have become more than the target has room for.
   ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  std::vector<PromptWork> prompts{{.num_tokens = 131'072}};
+  planner.set_backlog(prompts, 0);
+  const double alone_ms = planner.target_ms();
+  planner.scheduled(1, std::array{Chunk{.num_tokens = 4096}});
+  prompts[0] = {.num_tokens = 126'976, .num_computed_tokens = 4096};
+  planner.set_decodes(4000, 4000 * kDecodeHistory);
+  planner.set_backlog(prompts, 1);
+  StepFeatures decodes;
+  decodes.add_decodes(1000, 1000 * kDecodeHistory);
+  EXPECT_GT(planner.target_ms(), alone_ms + kimi().chunks_ms(decodes));
+}
+
+TEST(ChunkPlanner, ARowOfDraftTokensIsADecode) {
+  // Drafts are priced, and a prompt moves on beside them, however many they are.
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  const std::array prompt{PromptWork{.num_tokens = 8000}};
+  planner.set_backlog(prompt, 0);
   planner.begin_step();
-  planner.add_chunk({.num_tokens = 8000, .num_computed_tokens = 0});
-  planner.begin_step();
-  planner.step_left();
+  planner.add_decodes(200, 200 * 2500, 4);
+  const std::vector<Chunk> rows(200, {.num_tokens = 4, .num_computed_tokens = 2500});
+  EXPECT_DOUBLE_EQ(planner.step_ms(), kimi().step_ms(rows));
+  EXPECT_GT(planner.step_ms(), planner.target_ms());
+  EXPECT_EQ(planner.chunk_tokens(prompt[0], kCap), kLimits.alignment);
+}
+
+TEST(ChunkPlanner, WhatWasOnlyAskedIsNotDone) {
+  // Asked for and not scheduled, for a hundred steps: then it is all still to do, and nothing is
+  // in flight.
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
   const std::array prompt{PromptWork{.num_tokens = 131'072}};
   planner.set_backlog(prompt, 0);
-  EXPECT_DOUBLE_EQ(planner.target_ms(), best_ms(131'072));
+  const double target_ms = planner.target_ms();
+  for (int step = 0; step < 100; ++step) {
+    planner.begin_step();
+    const std::int64_t chunk = planner.chunk_tokens(prompt[0], kCap);
+    planner.add_chunk({.num_tokens = chunk});
+  }
+  EXPECT_EQ(planner.target_ms(), target_ms);
+  const std::array other{PromptWork{.num_tokens = 20'000}};
+  planner.set_backlog(other, 0);
+  EXPECT_DOUBLE_EQ(planner.target_ms(), best_ms(20'000));
+}
+
+TEST(ChunkPlanner, StepsAreKnownByNumber) {
+  // One that was never said to have left is no longer inside once a later one has.
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  const std::array prompt{PromptWork{.num_tokens = 131'072}};
+  planner.set_backlog(prompt, 0);
+  for (std::int64_t step = 0; step < 8; ++step) {
+    planner.scheduled(
+        7 + step, std::array{Chunk{.num_tokens = 16'384, .num_computed_tokens = 16'384 * step}});
+  }
+  planner.left(13);
+  planner.left(3);  // long ago
+  const std::array next{PromptWork{.num_tokens = 20'000}};
+  planner.set_backlog(next, 0);
+  EXPECT_GT(planner.target_ms(), best_ms(20'000));  // busy: step 14 is inside
+  planner.scheduled(15, std::array{Chunk{.num_tokens = 20'000}});
+  planner.left(15);
+  const std::array last{PromptWork{.num_tokens = 30'000}};
+  planner.set_backlog(last, 0);
+  EXPECT_DOUBLE_EQ(planner.target_ms(), best_ms(30'000));
+}
+
+TEST(ChunkPlanner, AbortedWorkLeavesTheTarget) {
+  // Beside a long prompt forty of 60000 join, and are gone again.
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  Server server(planner);
+  server.join(131'072);
+  (void)server.step();
+  const double alone_ms = planner.target_ms();
+  for (int request = 0; request < 40; ++request) {
+    server.join(60'000);
+  }
+  (void)server.step();
+  EXPECT_GT(planner.target_ms(), 1.4 * alone_ms);
+  server.remove_last(40);
+  for (int request = 0; request < 200; ++request) {
+    (void)server.step();
+    EXPECT_LT(planner.target_ms(), 1.1 * alone_ms) << request;
+    server.join(2000);
+  }
+}
+
+TEST(ChunkPlanner, EveryPromptLengthLetsTheTargetFall) {
+  // A sum of differences of prices would keep the old target for some lengths by rounding.
+  for (std::int64_t num_tokens = 1000; num_tokens < 9000; num_tokens += 16) {
+    ChunkPlanner planner(equal_stages(), {.limits = {.max_chunk_tokens = 8192, .alignment = 16}});
+    const std::vector<PromptWork> many(3, PromptWork{.num_tokens = num_tokens});
+    planner.set_backlog(many, 0);
+    std::int64_t left = 3 * num_tokens;
+    std::int64_t step = 0;
+    while (left > 0) {
+      planner.begin_step();
+      const std::int64_t chunk = std::min<std::int64_t>(left, 333);
+      planner.scheduled(++step, std::array{Chunk{.num_tokens = chunk}});
+      left -= chunk;
+    }
+    // The last step is still inside, and the next prompt is short.
+    planner.left(step - 1);
+    const double target_ms = planner.target_ms();
+    const std::array next{PromptWork{.num_tokens = 500}};
+    planner.set_backlog(next, 0);
+    EXPECT_LT(planner.target_ms(), target_ms) << num_tokens;
+  }
 }
 
 TEST(ChunkPlanner, WalksThroughARowOfTargets) {

@@ -73,6 +73,11 @@ class ScriptedPolicy : public ChunkPolicy {
 
   explicit ScriptedPolicy(Size size) : size_(std::move(size)) {}
 
+  void set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens) override {
+    std::ostringstream text;
+    text << "decodes " << num_decodes << "@" << num_computed_tokens;
+    calls_.push_back(text.str());
+  }
   void set_backlog(std::span<const PromptWork> prompts, std::size_t num_under_way) override {
     std::ostringstream text;
     text << "backlog " << num_under_way;
@@ -93,6 +98,15 @@ class ScriptedPolicy : public ChunkPolicy {
     text << "add " << chunk.num_tokens << "@" << chunk.num_computed_tokens;
     calls_.push_back(text.str());
   }
+  void scheduled(std::int64_t step, std::span<const Chunk> prefills) override {
+    std::ostringstream text;
+    text << "scheduled " << step;
+    for (const Chunk& chunk : prefills) {
+      text << " " << chunk.num_tokens << "@" << chunk.num_computed_tokens;
+    }
+    calls_.push_back(text.str());
+  }
+  void left(std::int64_t step) override { calls_.push_back("left " + std::to_string(step)); }
   void measured(const StepFeatures& features, double latency_ms) override {
     std::ostringstream text;
     text << "measured " << features.token_sum << " " << latency_ms;
@@ -369,31 +383,48 @@ TEST(Simulator, DrivesThePolicyInItsOrder) {
   });
   SimulatedPipeline pipeline = pipeline_of(1);
   pipeline.max_num_batched_tokens = 120;
-  // The second prompt joins during the first step; the backlog is told again when a prompt's last
-  // chunk has left it, but not when only decodes are left.
+  // The second prompt joins during the first step; what waits is told again when a prompt's last
+  // chunk has left it, and when a request is done.
   const std::vector<SimulatedRequest> requests{
       {.prompt_tokens = 250, .output_tokens = 2},
       {.prompt_tokens = 60, .arrival_ms = 50.0, .cached_tokens = 10}};
   (void)simulate(pipeline, requests, policy, false);
-  EXPECT_THAT(policy.calls(),
-              ElementsAre("backlog 0 250@0", "step", "add 100@0", "measured 100 110",  //
-                          "backlog 1 150@100 50@10", "step", "add 100@100", "add 20@10",
-                          "measured 120 130",  //
-                          "step", "add 50@200", "add 30@30", "measured 80 90", "step", "add 1@250",
-                          "measured 1 11"));
+  EXPECT_THAT(
+      policy.calls(),
+      ElementsAre("decodes 0@0", "backlog 0 250@0", "step", "add 100@0", "scheduled 1 100@0",
+                  "left 1", "measured 100 110",  //
+                  "decodes 0@0", "backlog 1 150@100 50@10", "step", "add 100@100", "add 20@10",
+                  "scheduled 2 100@100 20@10", "left 2", "measured 120 130",  //
+                  "step", "add 50@200", "add 30@30", "scheduled 3 50@200 30@30", "left 3",
+                  "measured 80 90",  //
+                  "decodes 1@250", "backlog 0", "step", "add 1@250", "scheduled 4", "left 4",
+                  "measured 1 11"));
 }
 
-TEST(Simulator, TellsWhenAPromptHasLeftTheBacklog) {
-  ScriptedPolicy policy([](const PromptWork& prompt, std::int64_t max_tokens, int) {
-    return std::min(prompt.num_tokens, max_tokens);
+TEST(Simulator, TellsWhatWaitsNowAndThen) {
+  // Nobody comes or goes, but the decode's history grows.
+  ScriptedPolicy policy([](const PromptWork& prompt, std::int64_t, int) {
+    return std::min<std::int64_t>(prompt.num_tokens, 10);
   });
-  SimulatedPipeline pipeline = pipeline_of(1);
-  pipeline.max_num_batched_tokens = 100;
-  const std::vector<SimulatedRequest> requests{{.prompt_tokens = 70}, {.prompt_tokens = 130}};
-  (void)simulate(pipeline, requests, policy, false);
-  EXPECT_THAT(policy.calls(), ElementsAre("backlog 0 70@0 130@0", "step", "add 70@0", "add 30@0",
-                                          "measured 100 110", "backlog 1 100@30", "step",
-                                          "add 100@30", "measured 100 110"));
+  const std::vector<SimulatedRequest> requests{{.prompt_tokens = 10, .output_tokens = 100},
+                                               {.prompt_tokens = 1000}};
+  (void)simulate(pipeline_of(1), requests, policy, false);
+  const auto is_told = [](const std::string& call) { return call.starts_with("decodes"); };
+  std::vector<std::string> told;
+  std::ranges::copy_if(policy.calls(), std::back_inserter(told), is_told);
+  // At the start, after the first prompt's prefill, in step 66, and at the end of either.
+  ASSERT_GE(told.size(), 3U);
+  EXPECT_EQ(told[1], "decodes 1@10");
+  EXPECT_EQ(told[2], "decodes 1@74");
+}
+
+TEST(Simulator, TellsTheFirstOfALongQueue) {
+  ScriptedPolicy policy(
+      [](const PromptWork& prompt, std::int64_t, int) { return prompt.num_tokens; });
+  const std::vector<SimulatedRequest> requests(100, {.prompt_tokens = 7});
+  (void)simulate(pipeline_of(1), requests, policy, false);
+  EXPECT_EQ(std::ranges::count(policy.calls()[1], '@'),
+            static_cast<std::ptrdiff_t>(kMaxToldPrompts));
 }
 
 TEST(Simulator, MeasuresTheSlowestStageWithTheGap) {

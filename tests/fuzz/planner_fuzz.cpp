@@ -1,6 +1,7 @@
 // The planner that serves, driven by any sequence of calls.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -37,7 +38,7 @@ void run(Input& input) {
   bool has_prefill = false;
   for (int call = 0; call < 32 && !input.is_used_up(); ++call) {
     try {
-      switch (input.choice(8)) {
+      switch (input.choice(10)) {
         case 0:
           planner->begin_step();
           has_prefill = false;
@@ -55,10 +56,16 @@ void run(Input& input) {
           break;
         }
         case 4:
-          planner->step_left();
+          planner->left(input.tokens());
           break;
         case 5:
-          planner->add_decodes(input.tokens(), input.tokens());
+          planner->add_decodes(input.tokens(), input.tokens(), input.tokens());
+          break;
+        case 6:
+          planner->set_decodes(input.tokens(), input.tokens());
+          break;
+        case 7:
+          planner->scheduled(input.tokens(), std::array{input.chunk(), input.chunk()});
           break;
         default: {
           const PromptWork prompt = input.prompt();

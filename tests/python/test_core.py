@@ -226,6 +226,8 @@ def test_planner_serves_its_plan(kimi: cpp_chunk.LatencyModel) -> None:
         planner.begin_step()
         chunk = planner.chunk_tokens(131072 - sum(chunks), sum(chunks), 32768)
         planner.add_chunk(chunk, sum(chunks))
+        planner.scheduled(len(chunks), [(chunk, sum(chunks))])
+        planner.left(len(chunks) - 4)
         chunks.append(chunk)
         assert planner.step_ms == pytest.approx(stages[-1].step_ms([(chunk, sum(chunks) - chunk)]))
     assert chunks == cpp_chunk.plan_chunks(stages, 131072, **LIMITS).chunks
@@ -285,6 +287,46 @@ def test_planner_takes_decodes_in_one_call(kimi: cpp_chunk.LatencyModel) -> None
     at_once.add_decodes(3, 3210)
     assert at_once.step_ms == pytest.approx(one_by_one.step_ms)
     assert at_once.chunk_tokens(9999, 0, 32768) == one_by_one.chunk_tokens(9999, 0, 32768)
+
+
+def test_planner_prices_rows_of_draft_tokens(kimi: cpp_chunk.LatencyModel) -> None:
+    planner = cpp_chunk.ChunkPlanner([kimi] * 4, **LIMITS)
+    planner.begin_step()
+    planner.add_decodes(2, 3210, tokens_each=4)
+    assert planner.step_ms == pytest.approx(kimi.step_ms([(4, 3000), (4, 210)]))
+
+
+def test_planner_takes_decodes_into_the_target(kimi: cpp_chunk.LatencyModel) -> None:
+    planner = cpp_chunk.ChunkPlanner([kimi] * 4, **LIMITS)
+    planner.set_backlog([(131072, 0)], num_under_way=0)
+    alone_ms = planner.target_ms
+    planner.set_decodes(400, 400 * 4000)
+    planner.set_backlog([(131072, 0)], num_under_way=0)
+    # A hundred of them are in each of four steps in flight.
+    assert planner.target_ms > alone_ms + kimi.step_ms([(1, 4000)] * 100) - kimi.constant
+    with pytest.raises(cpp_chunk.InvalidArgument, match="counts"):
+        planner.set_decodes(-1, 0)
+    with pytest.raises(cpp_chunk.InvalidArgument, match="counts"):
+        planner.scheduled(1, [(-1, 0)])
+
+
+def test_planner_gives_a_prompt_a_part_of_the_step(kimi: cpp_chunk.LatencyModel) -> None:
+    planner = cpp_chunk.ChunkPlanner([kimi] * 4, **LIMITS, target_ms=400.0)
+    planner.begin_step()
+    planner.add_decodes(100, 100 * 1000)
+    alignment = LIMITS["alignment"]
+    for share in (0.25, 0.5):
+        chunk = planner.shared_chunk_tokens(60000, 8192, 32768, share)
+        left_ms = share * (400.0 - planner.step_ms)
+        assert kimi.step_ms([(chunk, 8192)]) - kimi.constant <= left_ms
+        assert kimi.step_ms([(chunk + alignment, 8192)]) - kimi.constant > left_ms
+    assert planner.shared_chunk_tokens(60000, 8192, 32768, 1.0) == planner.chunk_tokens(
+        60000, 8192, 32768
+    )
+    # A block it has in any case.
+    assert planner.shared_chunk_tokens(60000, 8192, 32768, 1e-9) == alignment
+    with pytest.raises(cpp_chunk.InvalidArgument, match="share"):
+        planner.shared_chunk_tokens(60000, 8192, 32768, 0.0)
 
 
 def test_fit_reports_what_it_found(kimi: cpp_chunk.LatencyModel) -> None:

@@ -12,6 +12,7 @@ import cpp_chunk
 import pytest
 from cpp_chunk.config import parse_config
 from cpp_chunk.deployment import Deployment
+from cpp_chunk.engine.book import StepBook
 from cpp_chunk.engine.feedback import Feedback
 from cpp_chunk.engine.gap import GapMeter
 from cpp_chunk.engine.guard import Guard
@@ -76,6 +77,7 @@ class Bench:
         background = ThreadPoolExecutor(max_workers=1)
         self.status = EngineStatus()
         self.guard = Guard()
+        self.book = StepBook()
         self.feedback = Feedback(
             stages=self.stages,  # type: ignore[arg-type]
             planner=self.planner,
@@ -85,7 +87,7 @@ class Bench:
             gaps=GapMeter(),
             guard=self.guard,
             lone_prompts=LonePrompts(max_chunk_tokens=8192),
-            first_step_id=100,
+            first_step_id=0,
             background=background,
             trace=Trace(),
             report=Report(self.status, DEPLOYMENT, background),
@@ -97,9 +99,10 @@ class Bench:
         )
         done = history + num_tokens
         request: Any = SimpleNamespace(num_computed_tokens=done, num_tokens=done + remaining)
-        self.feedback.scheduled(output, {"a": request})  # type: ignore[arg-type]
-        step_id: int = output.cpp_chunk_step_id
-        return step_id
+        booked = self.book.scheduled(output, {"a": request})  # type: ignore[arg-type]
+        assert booked is not None
+        self.feedback.scheduled(booked, {"a": request})
+        return booked.step_id
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.trace_path.read_text().splitlines()]

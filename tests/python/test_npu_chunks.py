@@ -93,11 +93,13 @@ def serve(
     """The steps that prompts of (num_tokens, num_hit_tokens) are cut into, joining at once."""
     computed = [hit for _, hit in prompts]
     steps: list[list[ServedChunk]] = []
-    # Prompts join while the decodes run already.
-    made.begin_step()
-    made.add_decodes(num_decodes, num_decodes * 8192)
-    made.step_left()
-    made.set_backlog([(tokens - hit, hit) for tokens, hit in prompts], 0)
+    # Prompts join while the decodes run already, as many in each step in flight.
+    made.set_backlog(
+        [(tokens - hit, hit) for tokens, hit in prompts],
+        0,
+        ASCEND_STAGES * num_decodes,
+        ASCEND_STAGES * num_decodes * 8192,
+    )
     while any(done < tokens for done, (tokens, _) in zip(computed, prompts, strict=True)):
         made.begin_step()
         made.add_decodes(num_decodes, num_decodes * 8192)
@@ -118,8 +120,8 @@ def serve(
                 break
         assert step, "a step in which no prompt moves on"
         steps.append(step)
-        if len(steps) >= ASCEND_STAGES:
-            made.step_left()
+        made.scheduled(len(steps), [(chunk, done) for chunk, done, _ in step])
+        made.left(len(steps) - ASCEND_STAGES)
     return steps
 
 

@@ -101,11 +101,13 @@ def test_the_target_only_grows_while_prompts_are_under_way() -> None:
     made.set_backlog([(131072, 0)], 0)
     alone_ms = made.target_ms
     assert alone_ms is not None
+    made.scheduled(1, [(65536, 0)])
     made.set_backlog([(65536, 65536), (8, 0)], 1)
     assert made.target_ms == alone_ms
     made.set_backlog([(65536, 65536), *[(131072, 0)] * 15], 1)
     assert made.target_ms > alone_ms
     # Nothing is in flight or under way any more.
+    made.left(1)
     made.set_backlog([(8, 0)], 0)
     assert made.target_ms < alone_ms
 
@@ -134,7 +136,8 @@ def test_decodes_count_as_overhead_of_every_step() -> None:
     for _ in range(256):
         made.add_chunk(1, 4000)
     decodes_ms = MODEL.step_ms([(1, 4000)] * 256)
-    made.set_backlog([(1000, 0)], 0)
+    # As many in the other step in flight.
+    made.set_backlog([(1000, 0)], 0, 512, 512 * 4000)
     assert made.target_ms is not None
     # Cutting a short prompt would make it wait through all those decodes again.
     assert made.target_ms > alone_ms + decodes_ms
@@ -143,11 +146,12 @@ def test_decodes_count_as_overhead_of_every_step() -> None:
 
 def test_three_short_requests_do_no_harm() -> None:
     made = planner()
-    for _ in range(3):
+    for step_id in range(3):
         made.begin_step()
         made.set_backlog([(8, 0)], 0)
         made.add_chunk(made.chunk_tokens(8, 0, CAP), 0)
-        made.step_left()
+        made.scheduled(step_id, [(8, 0)])
+        made.left(step_id)
     assert chunks_of(made, 16384) == chunks_of(planner(), 16384)
 
 
@@ -197,6 +201,27 @@ def test_unequal_stages_get_a_ramp() -> None:
         targets_ms.append(made.target_ms)
         chunk = made.chunk_tokens(131072 - done, done, 32768)
         made.add_chunk(chunk, done)
+        made.scheduled(len(targets_ms), [(chunk, done)])
         done += chunk
     assert targets_ms[8] > 1.2 * targets_ms[0]
     assert targets_ms == sorted(targets_ms)
+
+
+def test_while_distrusted_chunks_are_fixed_and_booked() -> None:
+    made = planner()
+    made.set_backlog([(65536, 0)], 0)
+    made.trust(trusted=False)
+    assert made.target_ms is None
+    made.begin_step()
+    assert made.chunk_tokens(65536, 0, CAP) == CAP
+    made.scheduled(1, [(CAP, 0)])
+    made.trust(trusted=True)
+    # Nothing is under way, but that step is inside: the pipeline is not idle.
+    busy_ms, idle = made.target_ms, planner()
+    idle.set_backlog([(500, 0)], 0)
+    made.set_backlog([(65536 - CAP, CAP)], 1)
+    assert made.target_ms is not None and busy_ms is not None
+    assert made.target_ms == pytest.approx(busy_ms, rel=0.01)
+    made.left(1)
+    made.set_backlog([(500, 0)], 0)
+    assert made.target_ms == idle.target_ms

@@ -300,14 +300,15 @@ class CountingChooser:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._planner, name)
 
-    def scheduled(self, output: Any) -> None:
-        self.in_flight += output.total_num_scheduled_tokens > 0
+    def scheduled(self, step_id: int, prefills: Any) -> None:
+        self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self._planner.scheduled(step_id, prefills)
 
-    def step_left(self) -> None:
+    def left(self, step_id: int) -> None:
         self.in_flight -= 1
         assert self.in_flight >= 0
-        self._planner.step_left()
+        self._planner.left(step_id)
 
 
 @dataclass
@@ -332,7 +333,6 @@ class Engine:
 
         def watched_schedule(*args: Any) -> Any:
             output = schedule(*args)
-            self.chooser.scheduled(output)
             self.scheduled.append(output)
             for one in self.scheduler.requests.values():
                 self.most_placeholders = max(self.most_placeholders, one.num_output_placeholders)

@@ -85,6 +85,7 @@ bool StepScheduler::has_work() const {
 
 bool StepScheduler::form_step(ScheduledStep& step) {
   step.features = {};
+  step.prefills.clear();
   step.token_requests.clear();
   step.chunks.clear();
   tell_backlog();
@@ -92,11 +93,16 @@ bool StepScheduler::form_step(ScheduledStep& step) {
   std::int64_t admitted_tokens = pipeline_.max_num_batched_tokens;
   schedule_under_way(step, admitted_tokens);
   schedule_waiting(step, admitted_tokens);
-  return admitted_tokens < pipeline_.max_num_batched_tokens;
+  if (admitted_tokens == pipeline_.max_num_batched_tokens) {
+    return false;
+  }
+  step.number = ++num_steps_;
+  policy_.scheduled(step.number, step.prefills);
+  return true;
 }
 
 void StepScheduler::tell_backlog() {
-  if (!backlog_changed_) {
+  if (!backlog_changed_ && num_steps_ - last_told_step_ < kTellEverySteps) {
     return;
   }
   std::size_t begin = num_admitted_;
@@ -107,11 +113,12 @@ void StepScheduler::tell_backlog() {
       backlog_[begin] = progress.work();
     }
   }
-  if (begin < num_entered_) {
-    policy_.set_backlog(std::span(backlog_).subspan(begin, num_entered_ - begin),
-                        num_admitted_ - begin);
-    backlog_changed_ = false;
-  }
+  policy_.set_decodes(num_decodes_, decode_context_tokens_);
+  const std::size_t num_told = std::min(num_entered_ - begin, kMaxToldPrompts);
+  policy_.set_backlog(std::span(backlog_).subspan(begin, num_told),
+                      std::min(num_admitted_ - begin, num_told));
+  backlog_changed_ = false;
+  last_told_step_ = num_steps_;
 }
 
 void StepScheduler::schedule_under_way(ScheduledStep& step, std::int64_t& admitted_tokens) {
@@ -183,9 +190,18 @@ void StepScheduler::add(ScheduledStep& step, std::uint32_t request, std::int64_t
                            .num_computed_tokens = chunk.num_computed_tokens});
   }
   progress.num_computed_tokens += num_tokens;
+  if (was_prefilling) {
+    step.prefills.push_back(chunk);
+  } else {
+    decode_context_tokens_ += num_tokens;
+  }
   if (!progress.is_prefilling()) {
     step.token_requests.push_back(request);
-    backlog_changed_ = backlog_changed_ || was_prefilling;
+    if (was_prefilling) {
+      ++num_decodes_;
+      decode_context_tokens_ += progress.num_computed_tokens;
+      backlog_changed_ = true;
+    }
   }
 }
 
@@ -211,6 +227,9 @@ void StepScheduler::finish_step(const ScheduledStep& step, double now_ms) {
         place_free_ms_ = now_ms;
       }
       ++num_finished_;
+      --num_decodes_;
+      decode_context_tokens_ -= progress.num_computed_tokens;
+      backlog_changed_ = true;
     }
   }
   return_to_ready(continuing_);

@@ -16,7 +16,9 @@ namespace cpp_chunk {
 
 /// \brief A step as it was formed, and what it will yield.
 struct ScheduledStep {
+  std::int64_t number = 0;  ///< they rise by one
   StepFeatures features;
+  std::vector<Chunk> prefills;
   /// Requests that get a token when the step leaves the last stage, first come first.
   std::vector<std::uint32_t> token_requests;
   std::vector<StepChunk> chunks;  ///< only when recorded
@@ -115,6 +117,10 @@ class StepScheduler {
   /// them, where admitted ones were: so a policy gets one span and nothing is copied.
   std::vector<PromptWork> backlog_;
   bool backlog_changed_ = false;
+  std::int64_t num_steps_ = 0;
+  std::int64_t last_told_step_ = 0;
+  std::int64_t num_decodes_ = 0;            ///< requests past their prefill
+  std::int64_t decode_context_tokens_ = 0;  ///< the sum of their histories
 };
 
 }  // namespace cpp_chunk

@@ -13,16 +13,15 @@ from cpp_chunk._core import FitRefused
 from cpp_chunk.engine.noted_step import NotedStep
 from cpp_chunk.log import init_logger
 from cpp_chunk.worker.stopwatch import RING_STEPS
-from cpp_chunk.worker.timer import STEP_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from vllm.v1.core.sched.output import SchedulerOutput
     from vllm.v1.request import Request
 
     from cpp_chunk._core import LatencyModel
+    from cpp_chunk.engine.book import BookedStep
     from cpp_chunk.engine.gap import GapMeter
     from cpp_chunk.engine.guard import Guard
     from cpp_chunk.engine.lone_prompt import LonePrompts
@@ -85,7 +84,6 @@ class Feedback:
         self._background = background
         self._trace = trace
         self._report = report
-        self._step_id = first_step_id
         self._noted: dict[int, NotedStep] = {}
         self._last_joined: tuple[NotedStep, StepOnStages] | None = None
         self._last_joined_step_id = first_step_id
@@ -96,23 +94,30 @@ class Feedback:
         self._distrusted_before = False
         self._num_unusable = 0
 
-    def scheduled(self, output: SchedulerOutput, requests: Mapping[str, Request]) -> None:
-        """Notes the step that `schedule()` has just made, and numbers it for the timers."""
-        self._step_id += 1
-        setattr(output, STEP_ID, self._step_id)
-        tokens = output.num_scheduled_tokens
-        decodes_only = output.total_num_scheduled_tokens == len(tokens)
-        if decodes_only and self._step_id % _NOTE_DECODES_EVERY_STEPS:
+    def scheduled(self, booked: BookedStep, requests: Mapping[str, Request]) -> None:
+        """Notes the step that `schedule()` has just made, if its time can tell anything."""
+        if not booked.prefills and booked.step_id % _NOTE_DECODES_EVERY_STEPS:
             return
+        output = booked.output
         if getattr(output, "scheduled_encoder_inputs", None):
             # An image's encoder runs in the same call, and nobody can tell how long it took.
             self._report.status.count_skipped("encoder inputs")
             return
-        # schedule() has moved num_computed_tokens past this step already.
-        chunks = [(n, requests[key].num_computed_tokens - n) for key, n in tokens.items()]
+        if getattr(output, "has_sync_kv_loads", False):
+            # KV comes over the network in the same call.
+            self._report.status.count_skipped("synchronous KV loads")
+            return
+        tokens = output.num_scheduled_tokens
         remaining = [requests[key].num_tokens - requests[key].num_computed_tokens for key in tokens]
-        step = NotedStep(list(tokens), chunks, remaining, self._planner.target_ms, self._models)
-        self._noted[self._step_id] = step
+        step = NotedStep(
+            list(tokens),
+            booked.chunks(requests),
+            remaining,
+            bool(booked.prefills),
+            self._planner.target_ms,
+            self._models,
+        )
+        self._noted[booked.step_id] = step
         self._noted_since_request += 1
         # No worker's ring reaches further back: the times of an older step are lost.
         if len(self._noted) > RING_STEPS:
@@ -121,8 +126,8 @@ class Feedback:
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug(
                 "step %d: %s, target %s ms, predicted %s ms",
-                self._step_id,
-                ", ".join(f"{n} tokens after {h}" for n, h in chunks),
+                booked.step_id,
+                ", ".join(f"{n} tokens after {h}" for n, h in step.chunks),
                 f"{step.target_ms:.2f}" if step.target_ms is not None else "-",
                 f"{step.predicted_ms:.2f}" if step.predicted_ms is not None else "-",
             )

@@ -20,6 +20,7 @@ class NotedStep:
         request_ids: of each chunk.
         chunks: (num_tokens, num_computed_tokens) of each.
         remaining: tokens of each prompt that are left after its chunk; 0 for a decode.
+        has_prefill: whether any chunk is more than a decode.
         target_ms: the step time aimed at; None while chunks were fixed.
         models: those in force.
     """
@@ -27,6 +28,7 @@ class NotedStep:
     request_ids: list[str]
     chunks: Chunks
     remaining: list[int]
+    has_prefill: bool
     target_ms: float | None
     models: Sequence[LatencyModel]
 
@@ -34,11 +36,6 @@ class NotedStep:
     def predicted_ms(self) -> float | None:
         """Compute on the slowest stage."""
         return max((model.step_ms(self.chunks) for model in self.models), default=None)
-
-    @property
-    def has_prefill(self) -> bool:
-        """Whether any chunk is more than a decode."""
-        return any(num_tokens > 1 for num_tokens, _ in self.chunks)
 
     def continues(self, before: NotedStep) -> bool:
         """Whether a prompt had a chunk in that step and has one in this: no pause between."""

@@ -19,23 +19,40 @@ logger = init_logger(__name__)
 class ChunkChooser(Protocol):
     """Who decides how many tokens a prefill gets. All counts are tokens."""
 
-    def set_backlog(self, prompts: Sequence[tuple[int, int]], num_under_way: int) -> None:
-        """Prompts have joined; `prompts` are (remaining, num_computed_tokens), under way first."""
+    def set_backlog(
+        self,
+        prompts: Sequence[tuple[int, int]],
+        num_under_way: int,
+        num_decodes: int = 0,
+        decode_context_tokens: int = 0,
+    ) -> None:
+        """Requests have come, gone, or ended their prefill.
+
+        `prompts` are (remaining, num_computed_tokens), under way first.
+        """
 
     def begin_step(self) -> None:
         """A new `schedule()` starts: the step is empty."""
 
-    def chunk_tokens(self, remaining: int, num_computed_tokens: int, max_tokens: int) -> int:
-        """The chunk for this request in this step; 0 leaves it to a later step."""
+    def chunk_tokens(
+        self, remaining: int, num_computed_tokens: int, max_tokens: int, share: float = 1.0
+    ) -> int:
+        """The chunk for this request in this step; 0 leaves it to a later step.
+
+        `share`: what the request may have of the step's time.
+        """
 
     def add_chunk(self, num_tokens: int, num_computed_tokens: int) -> None:
         """The step now holds this chunk as well."""
 
-    def add_decodes(self, num_decodes: int, num_computed_tokens: int) -> None:
+    def add_decodes(self, num_decodes: int, num_computed_tokens: int, tokens_each: int = 1) -> None:
         """The step now holds these decodes as well, with this much history in all."""
 
-    def step_left(self) -> None:
-        """The oldest step in flight has left the last stage."""
+    def scheduled(self, step_id: int, prefills: Sequence[tuple[int, int]]) -> None:
+        """A step went off with these chunks, as (num_tokens, num_computed_tokens)."""
+
+    def left(self, step_id: int) -> None:
+        """A step has left the last stage."""
 
 
 class ServingPlanner:
@@ -72,8 +89,6 @@ class ServingPlanner:
                 config.min_chunk,
                 max_chunk_tokens,
             )
-        # What was made of the models, and the same while it may choose.
-        self._made: ChunkPlanner | None = None
         self._native: ChunkPlanner | None = None
         self._is_trusted = True
 
@@ -93,7 +108,9 @@ class ServingPlanner:
     @property
     def target_ms(self) -> float | None:
         """The step time aimed at now; None while chunks are fixed."""
-        return None if self._native is None else self._native.target_ms
+        if self._native is None or not self._is_trusted:
+            return None
+        return self._native.target_ms
 
     def set_models(self, models: Sequence[LatencyModel], gap_ms: float) -> None:
         """Plans with these models from the next step on.
@@ -107,25 +124,23 @@ class ServingPlanner:
             return
         stages = [model.with_overhead(gap_ms) for model in models]
         target_ms = self._fixed_target_ms(stages)
-        if self._made is not None:
-            self._made.set_stages(stages, target_ms)
+        if self._native is not None:
+            self._native.set_stages(stages, target_ms)
             return
-        self._made = ChunkPlanner(
+        self._native = ChunkPlanner(
             stages,
             smooth_factor=self._config.smooth_factor,
             target_ms=target_ms,
             **self.limits,  # type: ignore[arg-type]
         )
-        self.trust(trusted=self._is_trusted)
 
     def trust(self, *, trusted: bool) -> None:
-        """Whether the models may choose chunks; while not, chunks are fixed."""
+        """Whether the models may choose chunks; while not, chunks are fixed, and booked as ever."""
         self._is_trusted = trusted
-        self._native = self._made if trusted else None
 
     def forget_models(self) -> None:
         """Chunks are fixed from here on."""
-        self._made = self._native = None
+        self._native = None
 
     @property
     def is_untuned(self) -> bool:
@@ -133,21 +148,33 @@ class ServingPlanner:
         config = self._config
         return config.target == "auto" and config.max_step_ms is None and config.smooth_factor == 1
 
-    def set_backlog(self, prompts: Sequence[tuple[int, int]], num_under_way: int) -> None:
-        """Prompts have joined: with target `"auto"`, the step time is weighed anew."""
+    def set_backlog(
+        self,
+        prompts: Sequence[tuple[int, int]],
+        num_under_way: int,
+        num_decodes: int = 0,
+        decode_context_tokens: int = 0,
+    ) -> None:
+        """Requests have come, gone, or ended their prefill: the step time is weighed anew."""
         if self._native is not None:
+            self._native.set_decodes(num_decodes, decode_context_tokens)
             self._native.set_backlog(prompts, num_under_way)
-            logger.debug("target %.2f ms a step for %d prompts", self.target_ms, len(prompts))
 
     def begin_step(self) -> None:
         """A new `schedule()` starts: the step is empty."""
         if self._native is not None:
             self._native.begin_step()
 
-    def chunk_tokens(self, remaining: int, num_computed_tokens: int, max_tokens: int) -> int:
+    def chunk_tokens(
+        self, remaining: int, num_computed_tokens: int, max_tokens: int, share: float = 1.0
+    ) -> int:
         """The chunk for this request in this step; 0 leaves it to a later step."""
-        if self._native is None:
+        if self._native is None or not self._is_trusted:
             return max_tokens
+        if share < 1:
+            return self._native.shared_chunk_tokens(
+                remaining, num_computed_tokens, max_tokens, share
+            )
         return self._native.chunk_tokens(remaining, num_computed_tokens, max_tokens)
 
     def add_chunk(self, num_tokens: int, num_computed_tokens: int) -> None:
@@ -155,15 +182,20 @@ class ServingPlanner:
         if self._native is not None:
             self._native.add_chunk(num_tokens, num_computed_tokens)
 
-    def add_decodes(self, num_decodes: int, num_computed_tokens: int) -> None:
+    def add_decodes(self, num_decodes: int, num_computed_tokens: int, tokens_each: int = 1) -> None:
         """The step now holds these decodes as well, with this much history in all."""
         if self._native is not None:
-            self._native.add_decodes(num_decodes, num_computed_tokens)
+            self._native.add_decodes(num_decodes, num_computed_tokens, tokens_each)
 
-    def step_left(self) -> None:
-        """The oldest step in flight has left the last stage."""
+    def scheduled(self, step_id: int, prefills: Sequence[tuple[int, int]]) -> None:
+        """A step went off with these chunks, as (num_tokens, num_computed_tokens)."""
+        if self._native is not None and prefills:
+            self._native.scheduled(step_id, prefills)
+
+    def left(self, step_id: int) -> None:
+        """A step has left the last stage."""
         if self._native is not None:
-            self._native.step_left()
+            self._native.left(step_id)
 
     def _fixed_target_ms(self, stages: Sequence[LatencyModel]) -> float | None:
         """The user's target, or the published rule's on the slowest stage."""
@@ -193,21 +225,32 @@ class OneChunk:
         self._num_tokens = num_tokens
         self._held_back_tokens = held_back_tokens
 
-    def set_backlog(self, prompts: Sequence[tuple[int, int]], num_under_way: int) -> None:
+    def set_backlog(
+        self,
+        prompts: Sequence[tuple[int, int]],
+        num_under_way: int,
+        num_decodes: int = 0,
+        decode_context_tokens: int = 0,
+    ) -> None:
         """The size does not depend on what waits."""
 
     def begin_step(self) -> None:
         """Nothing is carried from step to step."""
 
-    def chunk_tokens(self, remaining: int, num_computed_tokens: int, max_tokens: int) -> int:
+    def chunk_tokens(
+        self, remaining: int, num_computed_tokens: int, max_tokens: int, share: float = 1.0
+    ) -> int:
         """The size of the pass, or what vLLM allows if that is less."""
         return 0 if remaining <= self._held_back_tokens else min(self._num_tokens, max_tokens)
 
     def add_chunk(self, num_tokens: int, num_computed_tokens: int) -> None:
         """Nothing is summed up."""
 
-    def add_decodes(self, num_decodes: int, num_computed_tokens: int) -> None:
+    def add_decodes(self, num_decodes: int, num_computed_tokens: int, tokens_each: int = 1) -> None:
         """Nothing is summed up."""
 
-    def step_left(self) -> None:
+    def scheduled(self, step_id: int, prefills: Sequence[tuple[int, int]]) -> None:
+        """Nothing is carried from step to step."""
+
+    def left(self, step_id: int) -> None:
         """Nothing waits for it."""

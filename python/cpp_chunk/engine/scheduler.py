@@ -9,11 +9,14 @@ Nothing here raises into the engine once it serves: on any failure fixed chunks 
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cpp_chunk._core import TELL_EVERY_STEPS
 from cpp_chunk.ascend import has_in_tree_scheduler
 from cpp_chunk.config import refuse_or_warn
+from cpp_chunk.engine.backlog import read_backlog
+from cpp_chunk.engine.book import DECODE_REMAINING_TOKENS, StepBook
+from cpp_chunk.engine.prefix_hits import PrefixHits
 from cpp_chunk.engine.shape import UnknownSchedulerError, check_scheduler_shape
 from cpp_chunk.log import init_logger
 from cpp_chunk.status import EngineStatus, write_status
@@ -29,12 +32,13 @@ if TYPE_CHECKING:
 
 logger = init_logger(__name__)
 
-# A longer queue is far past the point where the target has grown to the cap.
-_MAX_BACKLOG_PROMPTS = 64
-
 
 class DynamicChunkMixin:
-    """Goes before a vLLM scheduler class; see `derive`."""
+    """Goes before a vLLM scheduler class; see `derive`.
+
+    It has three duties: to answer what is asked, for the step under way alone; to book what was
+    scheduled; to book what left.
+    """
 
     _cpp_chunk_context: ClassVar[EngineContext]
     _cpp_chunk_chooser: ChunkChooser | None = None
@@ -42,22 +46,31 @@ class DynamicChunkMixin:
     _cpp_chunk_ready = False
     _cpp_chunk_model_splits = False
     _cpp_chunk_hook_calls = 0
-    _cpp_chunk_has_joined = False
-    _cpp_chunk_admitted: str | None = None
+    # Whether the chooser must hear what waits before the next step, and the last one it has heard.
+    _cpp_chunk_has_news = False
+    _cpp_chunk_told_step_id = 0
+    _cpp_chunk_num_told_prompts = 0
+    _cpp_chunk_hits: PrefixHits | None = None
     # Decodes of the step that the chooser has not been told of yet, and their history.
     _cpp_chunk_num_decodes = 0
     _cpp_chunk_decode_context_tokens = 0
+    # The latest prefill that was answered, its chunk and where that starts. vLLM may still
+    # schedule less of it, or nothing.
+    _cpp_chunk_answered: tuple[Request, int, int] | None = None
 
     if TYPE_CHECKING:
         requests: dict[str, Request]
         running: list[Request]
         waiting: Any
         scheduler_config: Any
+        max_num_scheduled_tokens: int
+        finished_req_ids: set[str]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Only now: while constructing, vLLM reads the flag for what the model itself needs.
         self._cpp_chunk_ready = True
+        self.cpp_chunk_book = StepBook()
         from cpp_chunk.engine.startup import start
 
         start(self, self._cpp_chunk_context)
@@ -91,16 +104,26 @@ class DynamicChunkMixin:
             self._cpp_chunk_stop_asking()
             return 0
         hits = (num_new_local_computed_tokens, num_external_computed_tokens, *more)
+        start = request.num_computed_tokens + hits[0] + hits[1]
+        remaining = request.num_tokens - start
+        chooser = self._cpp_chunk_chooser
         num_tokens = num_new_tokens
-        if self._cpp_chunk_chooser is not None and num_new_tokens > 0:
+        if chooser is not None and num_new_tokens > 0:
             try:
-                num_tokens = self._cpp_chunk_choose(
-                    self._cpp_chunk_chooser, request, num_new_tokens, hits[0] + hits[1]
-                )
+                self._cpp_chunk_put_in(chooser)
+                if remaining <= DECODE_REMAINING_TOKENS:
+                    # Speculative tokens are not ours to cut, but they fill the step.
+                    chooser.add_decodes(1, start, num_new_tokens)
+                else:
+                    num_tokens = self._cpp_chunk_choose(
+                        chooser, request, num_new_tokens, start, remaining
+                    )
             except Exception as error:
                 self.cpp_chunk_fall_back("choosing a chunk", error)
         if self._cpp_chunk_model_splits:
             num_tokens = self._cpp_chunk_model_split(request, num_tokens, num_new_tokens, hits)
+        if num_tokens > 0 and remaining > DECODE_REMAINING_TOKENS:
+            self._cpp_chunk_answered = (request, num_tokens, start)
         return num_tokens
 
     def _cpp_chunk_stop_asking(self) -> None:
@@ -117,53 +140,76 @@ class DynamicChunkMixin:
         )
 
     def _cpp_chunk_choose(
-        self, chooser: ChunkChooser, request: Request, num_new_tokens: int, num_hit_tokens: int
+        self,
+        chooser: ChunkChooser,
+        request: Request,
+        num_new_tokens: int,
+        start: int,
+        remaining: int,
     ) -> int:
-        self._cpp_chunk_add_decodes(chooser)
-        start = request.num_computed_tokens + num_hit_tokens
-        remaining = request.num_tokens - start
-        # Decodes and speculative tokens are not ours to cut, but they fill the step.
-        is_prefill = 1 < num_new_tokens <= remaining
-        whole_images = request.has_encoder_inputs and self.scheduler_config.disable_chunked_mm_input
-        num_tokens = num_new_tokens
-        if is_prefill and not whole_images:
-            if num_hit_tokens and request.request_id != self._cpp_chunk_admitted:
-                # Only now is it known how much of the prompt is computed. Once a prompt, also
-                # when it finds no room for some steps after this one.
-                self._cpp_chunk_admitted = request.request_id
-                self._cpp_chunk_set_backlog(chooser, request, start)
-            num_tokens = chooser.chunk_tokens(remaining, start, num_new_tokens)
-        if num_tokens > 0:
-            chooser.add_chunk(num_tokens, start)
-        return num_tokens
+        if request.has_encoder_inputs and self.scheduler_config.disable_chunked_mm_input:
+            return num_new_tokens
+        hits = self._cpp_chunk_hits
+        if start > request.num_computed_tokens and hits is not None and hits.learn(request, start):
+            # How much of it is computed turns out only now.
+            self._cpp_chunk_tell(chooser)
+        num_tokens = chooser.chunk_tokens(
+            remaining, start, min(num_new_tokens, remaining), self._cpp_chunk_share()
+        )
+        # Speculative tokens stand behind the prompt's end.
+        return num_new_tokens if num_tokens == remaining else num_tokens
 
-    def _cpp_chunk_add_decodes(self, chooser: ChunkChooser) -> None:
+    def _cpp_chunk_share(self) -> float:
+        """What one prompt may have of a step's time while others wait, if the user bounds it.
+
+        As vLLM's threshold bounds its tokens, and never below a fair share: what nobody else could
+        use is not kept from it.
+        """
+        threshold_tokens = self.scheduler_config.long_prefill_token_threshold
+        num_prompts = self._cpp_chunk_num_told_prompts
+        if threshold_tokens <= 0 or num_prompts <= 1:
+            return 1.0
+        return min(1.0, max(threshold_tokens / self.max_num_scheduled_tokens, 1 / num_prompts))
+
+    def _cpp_chunk_put_in(self, chooser: ChunkChooser) -> None:
+        """The step holds what was answered since the last time."""
         if self._cpp_chunk_num_decodes:
             chooser.add_decodes(self._cpp_chunk_num_decodes, self._cpp_chunk_decode_context_tokens)
             self._cpp_chunk_num_decodes = self._cpp_chunk_decode_context_tokens = 0
+        if self._cpp_chunk_answered is not None:
+            _, num_tokens, start = self._cpp_chunk_answered
+            self._cpp_chunk_answered = None
+            chooser.add_chunk(num_tokens, start)
 
-    def _cpp_chunk_set_backlog(
-        self, chooser: ChunkChooser, admitted: Request | None = None, admitted_start: int = 0
-    ) -> None:
-        """Hands over the prompts under way, the one being admitted, and those that wait."""
-        under_way = [
-            (other.num_tokens - other.num_computed_tokens, other.num_computed_tokens)
-            for other in self.running
-            if other is not admitted and other.num_tokens - other.num_computed_tokens > 1
-        ]
-        admitted_now = (
-            [(admitted.num_tokens - admitted_start, admitted_start)] if admitted is not None else []
+    def _try_schedule_encoder_inputs(
+        self, request: Request, *args: Any, **kwargs: Any
+    ) -> tuple[Any, ...]:
+        """vLLM's own; where it leaves less of a chunk, or nothing, so much is in the step."""
+        result: tuple[Any, ...] = super()._try_schedule_encoder_inputs(  # type: ignore[misc]
+            request, *args, **kwargs
         )
-        waiting = [
-            (other.num_tokens - other.num_computed_tokens, other.num_computed_tokens)
-            for other in itertools.islice(self.waiting, _MAX_BACKLOG_PROMPTS)
-            if other is not admitted and other.num_tokens > other.num_computed_tokens
-        ]
-        chooser.set_backlog([*under_way, *admitted_now, *waiting], len(under_way))
+        answered = self._cpp_chunk_answered
+        if answered is not None and answered[0] is request:
+            num_tokens = result[1]
+            self._cpp_chunk_answered = (request, num_tokens, answered[2]) if num_tokens else None
+        return result
+
+    def _cpp_chunk_tell(self, chooser: ChunkChooser) -> None:
+        """Hands over the prompts under way, those that wait, and the decodes."""
+        if self._cpp_chunk_hits is None:
+            self._cpp_chunk_hits = PrefixHits(self)
+        backlog = read_backlog(self, self._cpp_chunk_hits)
+        self._cpp_chunk_num_told_prompts = len(backlog.prompts)
+        chooser.set_backlog(
+            backlog.prompts,
+            backlog.num_under_way,
+            backlog.num_decodes,
+            backlog.decode_context_tokens,
+        )
 
     def add_request(self, *args: Any, **kwargs: Any) -> Any:
         """vLLM's own; the backlog has grown."""
-        self._cpp_chunk_has_joined = True
+        self._cpp_chunk_has_news = True
         return super().add_request(*args, **kwargs)  # type: ignore[misc]
 
     def _cpp_chunk_model_split(
@@ -176,43 +222,64 @@ class DynamicChunkMixin:
             aligned = split(request, num_new_tokens, *hits)
         return aligned
 
+    def reset_prefix_cache(self, *args: Any, **kwargs: Any) -> Any:
+        """vLLM's own; prompts may have to begin anew, and prefix hits are gone."""
+        self._cpp_chunk_has_news = True
+        return super().reset_prefix_cache(*args, **kwargs)  # type: ignore[misc]
+
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
-        """vLLM's own `schedule()`, with a step begun before it and accounted after it."""
+        """vLLM's own `schedule()`, with a step begun before it and booked after it."""
         self._cpp_chunk_hook_calls = 0
         if self._cpp_chunk_chooser is not None:
             try:
-                if self._cpp_chunk_has_joined:
-                    self._cpp_chunk_has_joined = False
-                    self._cpp_chunk_set_backlog(self._cpp_chunk_chooser)
-                self._cpp_chunk_chooser.begin_step()
+                self._cpp_chunk_begin_step(self._cpp_chunk_chooser)
             except Exception as error:
                 self.cpp_chunk_fall_back("beginning a step", error)
         output: SchedulerOutput = super().schedule(*args, **kwargs)  # type: ignore[misc]
-        if self._cpp_chunk_chooser is not None and self._cpp_chunk_num_decodes:
+        if self._cpp_chunk_chooser is not None:
             try:
-                # Those that came after the step's last prefill.
-                self._cpp_chunk_add_decodes(self._cpp_chunk_chooser)
+                self._cpp_chunk_book_step(self._cpp_chunk_chooser, output)
             except Exception as error:
-                self.cpp_chunk_fall_back("adding decodes", error)
-        if self._cpp_chunk_feedback is not None and output.total_num_scheduled_tokens:
-            try:
-                if not self._cpp_chunk_hook_calls:
-                    raise RuntimeError("schedule() never asked for a chunk's size")
-                self._cpp_chunk_feedback.scheduled(output, self.requests)
-            except Exception as error:
-                self.cpp_chunk_fall_back("accounting a step", error)
+                self.cpp_chunk_fall_back("booking a step", error)
         return output
+
+    def _cpp_chunk_begin_step(self, chooser: ChunkChooser) -> None:
+        self._cpp_chunk_num_decodes = self._cpp_chunk_decode_context_tokens = 0
+        self._cpp_chunk_answered = None
+        # Whoever has finished, or was aborted, since the last step is in there.
+        is_due = self.cpp_chunk_book.last_step_id - self._cpp_chunk_told_step_id >= TELL_EVERY_STEPS
+        if self._cpp_chunk_has_news or self.finished_req_ids or is_due:
+            self._cpp_chunk_has_news = False
+            self._cpp_chunk_told_step_id = self.cpp_chunk_book.last_step_id
+            self._cpp_chunk_tell(chooser)
+        chooser.begin_step()
+
+    def _cpp_chunk_book_step(self, chooser: ChunkChooser, output: SchedulerOutput) -> None:
+        # Preempted prompts begin anew.
+        self._cpp_chunk_has_news |= bool(output.preempted_req_ids)
+        step = self.cpp_chunk_book.scheduled(output, self.requests)
+        if step is None:
+            return
+        if not self._cpp_chunk_hook_calls:
+            raise RuntimeError("schedule() never asked for a chunk's size")
+        # Whose prefill ends is a decode from now on.
+        self._cpp_chunk_has_news |= step.num_ended > 0
+        chooser.scheduled(step.step_id, step.prefills)
+        if self._cpp_chunk_feedback is not None:
+            self._cpp_chunk_feedback.scheduled(step, self.requests)
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, *args: Any, **kwargs: Any
     ) -> Any:
-        """vLLM's own, then the step times that have come in since."""
+        """vLLM's own, then the step is booked as left, and step times that came in are taken."""
         result = super().update_from_output(scheduler_output, *args, **kwargs)  # type: ignore[misc]
-        if self._cpp_chunk_chooser is not None and scheduler_output.total_num_scheduled_tokens:
+        if self._cpp_chunk_chooser is not None:
             try:
-                self._cpp_chunk_chooser.step_left()
+                step_id = self.cpp_chunk_book.left(scheduler_output)
+                if step_id is not None:
+                    self._cpp_chunk_chooser.left(step_id)
             except Exception as error:
-                self.cpp_chunk_fall_back("counting steps in flight", error)
+                self.cpp_chunk_fall_back("booking what left", error)
         if self._cpp_chunk_feedback is not None:
             try:
                 self._cpp_chunk_feedback.processed(idle=not self.running and not self.waiting)
