@@ -209,8 +209,25 @@ TEST(ProfileDesign, ChoosesNothingThatIsExpectedToTakeLonger) {
   space.longest_pass_ms = 200.0;
   // What is expected comes from short passes: it may be off, by less than this.
   EXPECT_LT(longest_ms(space), 300.0);
+}
+
+TEST(ProfileDesign, ChoosesWhatAFitNeedsWhereEverythingTakesLonger) {
+  ProfileSpace space = usual();
   space.longest_pass_ms = 1e-3;
-  EXPECT_TRUE(next_passes(space, scouts, 8, 0).empty());
+  auto measured = measure(attention_bound(), scouting_passes(space));
+  ASSERT_EQ(measured.size(), 5U);
+  // One that was measured twice is one to a fit's knowledge.
+  measured.push_back(measured.front());
+  const auto chosen = next_passes(space, measured, 8, 0);
+  ASSERT_EQ(chosen.size(), kMinFitPoints - 5);
+  // The shortest there are: two histories of the smallest chunk are among the scouts.
+  for (const Chunk& chunk : chosen) {
+    EXPECT_LE(chunk.num_tokens, 2 * space.smallest_chunk_tokens);
+  }
+  for (const Chunk& chunk : chosen) {
+    measured.push_back({.chunk = chunk, .latency_ms = step_ms(attention_bound(), chunk)});
+  }
+  EXPECT_TRUE(next_passes(space, measured, 8, 0).empty());
 }
 
 TEST(ProfileDesign, IsDeterministic) {
