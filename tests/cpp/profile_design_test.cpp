@@ -220,9 +220,10 @@ TEST(ProfileDesign, ChoosesWhatAFitNeedsWhereEverythingTakesLonger) {
   measured.push_back(measured.front());
   const auto chosen = next_passes(space, measured, 8, 0);
   ASSERT_EQ(chosen.size(), kMinFitPoints - 5);
-  // The shortest there are: two histories of the smallest chunk are among the scouts.
+  // Among the shortest that there are.
+  const double shortest_ms = step_ms(attention_bound(), {space.smallest_chunk_tokens, 0});
   for (const Chunk& chunk : chosen) {
-    EXPECT_LE(chunk.num_tokens, 2 * space.smallest_chunk_tokens);
+    EXPECT_LT(step_ms(attention_bound(), chunk), 2.0 * shortest_ms);
   }
   for (const Chunk& chunk : chosen) {
     measured.push_back({.chunk = chunk, .latency_ms = step_ms(attention_bound(), chunk)});
