@@ -7,24 +7,30 @@ keep requests as the V2 runner does, and the answers.
 # ruff: noqa: E402 - vLLM is imported once it is known to be there
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
+import logging
+import random
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE
 from cpp_chunk.config import parse_config
 from cpp_chunk.engine import startup
 from cpp_chunk.engine.context import EngineContext
+from cpp_chunk.engine.found_profile import find_profile
 from cpp_chunk.engine.profile import Profiler, ProfilingError
 from cpp_chunk.engine.profile_passes import MAX_PASSES, profile_space, take_profile
 from cpp_chunk.engine.scheduler import derive
 from cpp_chunk.worker.timer import STEP_ID
 
 from benchmarks.tiny_model import TinyModelShape, write_tiny_model
+from tests.python.remembered import deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from cpp_chunk.engine.profile import ProfilePass
@@ -103,10 +109,16 @@ def done(result: Any) -> Future[Any]:
 
 
 class Timers:
-    """Stands for the stages' timers."""
+    """Stands for the stages' timers.
 
-    def __init__(self, workers: Workers) -> None:
+    Args:
+        disturbance: by how much of its length a pass is made longer by something else, on average.
+    """
+
+    def __init__(self, workers: Workers, disturbance: float = 0.0) -> None:
         self._workers = workers
+        self._disturbance = disturbance
+        self._random = random.Random(0)
 
     def guard_passes(self) -> None: ...
 
@@ -115,10 +127,16 @@ class Timers:
 
     def read_now(self, after_step_id: int) -> dict[int, dict[int, tuple[float, float]]]:
         return {
-            step_id: dict.fromkeys(range(STAGES), (float(step_id), step_ms(*chunk)))
+            step_id: {
+                stage: (float(step_id), step_ms(*chunk) * self._disturbed_by())
+                for stage in range(STAGES)
+            }
             for step_id, chunk in self._workers.chunks.items()
             if step_id > after_step_id
         }
+
+    def _disturbed_by(self) -> float:
+        return 1 + self._disturbance * self._random.expovariate(1.0)
 
 
 def step_ms(num_tokens: int, history: int) -> float:
@@ -279,6 +297,38 @@ def test_a_pass_is_what_vllm_makes_of_it(
         (128, 64),
         (256, 2048),
     ]
+
+
+def test_a_busy_machine_is_said_and_gets_a_profile(
+    bench: Callable[..., Bench],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv(CACHE_DIR_VARIABLE, str(tmp_path))
+    for disturbance in (0.0, 2.0):
+        it = bench()
+        timers = Timers(it.workers, disturbance)
+        caplog.clear()
+        # vLLM's logger keeps its lines to itself.
+        with caplog.at_level(logging.INFO), mirrored("vllm", caplog.handler):
+            found = find_profile(it.scheduler, it.workers, timers, deployment())  # type: ignore[arg-type]
+        it.assert_nothing_is_left()
+        assert found.fits is not None
+        assert ("the machine is busy" in caplog.text) == (disturbance > 0)
+        # The second one trusts the first one's profile no more than its probes allow.
+        assert found.source == "measured"
+        assert (found.num_passes > MAX_PASSES) == (disturbance > 0)
+
+
+@contextlib.contextmanager
+def mirrored(name: str, handler: logging.Handler) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
