@@ -311,7 +311,7 @@ def test_a_busy_machine_is_said_and_gets_a_profile(
         timers = Timers(it.workers, disturbance)
         caplog.clear()
         # vLLM's logger keeps its lines to itself.
-        with caplog.at_level(logging.INFO), mirrored("vllm", caplog.handler):
+        with caplog.at_level(logging.INFO, logger="vllm"), mirrored("vllm", caplog.handler):
             found = find_profile(it.scheduler, it.workers, timers, deployment())  # type: ignore[arg-type]
         it.assert_nothing_is_left()
         assert found.fits is not None

@@ -144,7 +144,7 @@ def _remembered_or_measured(
     )
     unsure = unsure_chunks(every)
     if unsure:
-        logger.warning(
+        logger.info(
             "the machine is busy: after %d passes %d of %d chunks of the start-up profile have not "
             "taken the same time twice, half of these differ by more than %.0f %%; the models are "
             "made of the shortest times, and are given up if steps do not go by them",
