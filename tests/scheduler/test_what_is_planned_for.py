@@ -82,7 +82,7 @@ def test_prompts_that_are_aborted_are_planned_for_no_longer(model: Path, num_sta
     aborted, never_there = busy(is_joined=True), busy(is_joined=False)
     # One long step was cut for them, so that the first prompt is done a little sooner.
     assert max(aborted) <= 1.25 * max(never_there)
-    assert aborted[-10:] == pytest.approx(never_there[-10:], rel=0.1)
+    assert aborted[-10:] == pytest.approx(never_there[-10:], rel=0.15)
 
 
 CACHED_TOKENS = 57600

@@ -183,8 +183,8 @@ FRONT_END: Sequence[Reliance] = (
         "front end",
         _CONFIG,
         "ModelConfig",
-        "the number of layers, for the split that would even stages out",
-        attributes=("hf_text_config",),
+        "the number of layers, for the split that would even stages out; whether it pools",
+        attributes=("hf_text_config", "runner_type"),
     ),
     Reliance(
         "front end", _PLATFORMS, "current_platform", "names the device that a profile holds for"
@@ -346,6 +346,14 @@ SCHEDULER: Sequence[Reliance] = (
     ),
     Reliance(
         "scheduler",
+        "vllm.pooling_params",
+        "PoolingParams",
+        "the same, of a model that pools",
+        attributes=("task",),
+    ),
+    Reliance("scheduler", "vllm.tasks", "POOLING_TASKS", "what such a model can be asked for"),
+    Reliance(
+        "scheduler",
         _CONFIG,
         "ModelConfig.get_vocab_size",
         "a pass's tokens are random",
@@ -377,6 +385,12 @@ SCHEDULER: Sequence[Reliance] = (
         "ModelRunnerOutput",
         "whether a pass has come back",
         attributes=("req_id_to_index",),
+    ),
+    Reliance(
+        "scheduler",
+        "vllm.v1.outputs",
+        "EMPTY_MODEL_RUNNER_OUTPUT",
+        "the answer to a step that holds no pass, or whose pass has failed",
     ),
     Reliance(
         "scheduler",
@@ -419,13 +433,6 @@ SCHEDULER: Sequence[Reliance] = (
         "BlockPool.get_num_free_blocks",
         "whether a pass has room",
         positional=(),
-    ),
-    Reliance(
-        "scheduler",
-        "vllm.v1.core.kv_cache_utils",
-        "get_max_concurrency_for_kv_cache_config",
-        "the longest history that a pass can have",
-        positional=("vllm_config", "kv_cache_config"),
     ),
     Reliance(
         "scheduler",
@@ -481,6 +488,20 @@ EXECUTOR: Sequence[Reliance] = (
         "EngineCore",
         "the way to the workers",
         attributes=("model_executor",),
+    ),
+    Reliance(
+        "executor",
+        _CORE,
+        "EngineCore.step_with_batch_queue",
+        "how a step is run, sampled and answered: a pass goes the same way",
+        branches=("self.is_pooling_model or not model_executed",),
+    ),
+    Reliance(
+        "executor",
+        _EXECUTOR,
+        "Executor",
+        "what a pooling model can be asked for",
+        attributes=("supported_tasks",),
     ),
     *(
         reliance

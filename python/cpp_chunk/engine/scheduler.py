@@ -274,11 +274,10 @@ class DynamicChunkMixin:
     ) -> Any:
         """vLLM's own, then the step is booked as left, and step times that came in are taken."""
         result = super().update_from_output(scheduler_output, *args, **kwargs)  # type: ignore[misc]
-        if self._cpp_chunk_chooser is not None:
+        step_id = self.cpp_chunk_book.left(scheduler_output)
+        if self._cpp_chunk_chooser is not None and step_id is not None:
             try:
-                step_id = self.cpp_chunk_book.left(scheduler_output)
-                if step_id is not None:
-                    self._cpp_chunk_chooser.left(step_id)
+                self._cpp_chunk_chooser.left(step_id)
             except Exception as error:
                 self.cpp_chunk_fall_back("booking what left", error)
         if self._cpp_chunk_feedback is not None:

@@ -161,7 +161,19 @@ def _log_models(fits: StageFits, gap_ms: float, target_ms: float | None) -> None
 def _suggest_layer_split(
     scheduler: Any, fits: StageFits, gap_ms: float, planner: ServingPlanner
 ) -> None:
-    """Says which split of the layers would even out unequal stages, if that brings enough."""
+    """Says which split of the layers would even out unequal stages, if that brings enough.
+
+    A hint and no more: what fails in it is said, and matters to nobody.
+    """
+    try:
+        _log_layer_split(scheduler, fits, gap_ms, planner)
+    except Exception as error:
+        logger.info("no split of the layers is suggested (%r)", error)
+
+
+def _log_layer_split(
+    scheduler: Any, fits: StageFits, gap_ms: float, planner: ServingPlanner
+) -> None:
     layers = layers_of_stages(scheduler.vllm_config)
     if layers is None:
         return
