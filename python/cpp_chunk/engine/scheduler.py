@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cpp_chunk.ascend import has_in_tree_scheduler
 from cpp_chunk.config import refuse_or_warn
+from cpp_chunk.engine.attempt import attempt, in_words
+from cpp_chunk.engine.file_thread import FileThread
 from cpp_chunk.engine.shape import UnknownSchedulerError, check_scheduler_shape
 from cpp_chunk.log import init_logger
 from cpp_chunk.status import EngineStatus, write_status
@@ -223,10 +225,7 @@ class DynamicChunkMixin:
     def shutdown(self) -> None:
         """vLLM's own; the figures so far are kept for who asks later."""
         if self._cpp_chunk_feedback is not None:
-            try:
-                self._cpp_chunk_feedback.ended()
-            except Exception as error:
-                logger.debug("keeping the last figures failed (%r)", error)
+            attempt(self._cpp_chunk_feedback.ended)
         super().shutdown()  # type: ignore[misc]
 
     def cpp_chunk_use(self, chooser: ChunkChooser | None, feedback: Feedback | None = None) -> None:
@@ -235,17 +234,22 @@ class DynamicChunkMixin:
         self._cpp_chunk_feedback = feedback
 
     def cpp_chunk_fall_back(self, doing: str, error: BaseException) -> None:
-        """Fixed chunks from here on; said once, since nothing of ours runs after it."""
-        self._cpp_chunk_end(doing, f"{doing} failed ({error!r})")
+        """Fixed chunks from here on; said once, since nothing of ours runs after it.
+
+        Called where nobody catches anything: it raises nothing, whatever it calls.
+        """
+        self._cpp_chunk_end(doing, f"{doing} failed ({in_words(error)})")
 
     def _cpp_chunk_end(self, reason: str, words: str) -> None:
         feedback = self._cpp_chunk_feedback
         self.cpp_chunk_use(None)
-        logger.error("%s: fixed chunks from here on", words)
+        attempt(logger.error, "%s: fixed chunks from here on", words, stacklevel=2)
         if feedback is not None:
-            feedback.fell_back(reason, words)
+            attempt(feedback.fell_back, reason, words)
         else:
-            write_status(EngineStatus(fallbacks={reason: 1}))
+            status = EngineStatus(fallbacks={reason: 1})
+            file = FileThread("the status for the metrics page")
+            attempt(file.write, lambda: write_status(status))
 
 
 def check_base(base: type[Any], config: ProfilingChunkConfig) -> None:
