@@ -200,7 +200,7 @@ def test_the_profile_that_a_start_would_use(monkeypatch: pytest.MonkeyPatch) -> 
     )
     store.path(deployment()).chmod(0o666)
     found = doctor(monkeypatch, said, "some/model")
-    assert "writable for others" in texts(found, "profile")
+    assert "writable for everybody" in texts(found, "profile")
     assert problems(found) == []
     assert found["profile"][0]["remedy"] == f"cpp-chunk profile rm {deployment().digest}"
 

@@ -61,8 +61,10 @@ class Stages:
 
 
 class Bench:
-    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.trace_path = tmp_path / "trace.jsonl"
+    def __init__(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trace_path: Path | None = None
+    ) -> None:
+        self.trace_path = trace_path or tmp_path / "trace.jsonl"
         self.status_path = tmp_path / "status.json"
         monkeypatch.setenv("CPP_CHUNK_TRACE_FILE", str(self.trace_path))
         monkeypatch.setenv(STATUS_FILE_VARIABLE, str(self.status_path))
@@ -74,10 +76,11 @@ class Bench:
         self.planner.set_models([TRUTH, TRUTH], 0.0)
         self.stages = Stages()
         monkeypatch.setenv("CPP_CHUNK_CACHE_DIR", str(tmp_path / "cache"))
-        background = ThreadPoolExecutor(max_workers=1)
         self.status = EngineStatus()
         self.guard = Guard()
         self.book = StepBook()
+        self.trace = Trace()
+        self.report = Report(self.status, DEPLOYMENT)
         self.feedback = Feedback(
             stages=self.stages,  # type: ignore[arg-type]
             planner=self.planner,
@@ -88,9 +91,9 @@ class Bench:
             guard=self.guard,
             lone_prompts=LonePrompts(max_chunk_tokens=8192),
             first_step_id=0,
-            background=background,
-            trace=Trace(),
-            report=Report(self.status, DEPLOYMENT, background),
+            background=ThreadPoolExecutor(max_workers=1),
+            trace=self.trace,
+            report=self.report,
         )
 
     def step(self, num_tokens: int, history: int = 0, remaining: int = 0, **more: Any) -> int:
@@ -104,7 +107,13 @@ class Bench:
         self.feedback.scheduled(booked, {"a": request})
         return booked.step_id
 
+    def published(self) -> EngineStatus:
+        """What the status file says."""
+        assert self.report.wait(30)
+        return read_status(self.status_path)
+
     def events(self) -> list[dict[str, Any]]:
+        assert self.trace.wait(30)
         return [json.loads(line) for line in self.trace_path.read_text().splitlines()]
 
 
@@ -130,7 +139,7 @@ def test_a_step_is_joined_with_the_times_of_all_stages(bench: Bench) -> None:
     bench.stages.times = {second: {0: (1.1, 70.0), 1: (1.2, 71.0)}}
     bench.feedback.processed(idle=True)
     assert [event["step"] for event in bench.events()] == [first, second]
-    assert read_status(bench.status_path).measured_steps == 2
+    assert bench.published().measured_steps == 2
 
 
 def test_each_stages_model_follows_what_is_measured_there(bench: Bench) -> None:
@@ -144,7 +153,7 @@ def test_each_stages_model_follows_what_is_measured_there(bench: Bench) -> None:
         if bench.feedback._refit is not None:
             wait([bench.feedback._refit])
     bench.feedback.processed(idle=False)
-    status = read_status(bench.status_path)
+    status = bench.published()
     assert status.refits == 8
     assert status.drifts == 1
     models = [event for event in bench.events() if event["event"] == "model"]
@@ -164,7 +173,7 @@ def test_lost_steps_are_forgotten(bench: Bench) -> None:
     bench.feedback.processed(idle=False)
     assert [event["step"] for event in bench.events()] == [kept]
     assert lost not in bench.feedback._noted
-    assert read_status(bench.status_path).skipped_steps == {"lost": 1}
+    assert bench.published().skipped_steps == {"lost": 1}
     for _ in range(3000):
         bench.step(1024)
     assert len(bench.feedback._noted) <= 1024
@@ -178,7 +187,7 @@ def test_a_step_that_one_stage_did_not_time_is_skipped_and_counted(bench: Bench)
     }
     bench.feedback.processed(idle=True)
     assert [event["step"] for event in bench.events()] == [second]
-    assert read_status(bench.status_path).skipped_steps == {"not timed by every stage": 1}
+    assert bench.published().skipped_steps == {"not timed by every stage": 1}
 
 
 def test_a_step_with_an_images_encoder_is_skipped_and_counted(bench: Bench) -> None:
@@ -218,7 +227,7 @@ def test_the_guard_takes_dynamic_chunks_away_and_gives_them_back(
         # No model can follow this.
         measure(bench, 200, [0.5, 1.9, 0.6, 1.6])
         assert bench.planner.target_ms is None
-        status = read_status(bench.status_path)
+        status = bench.published()
         assert status.fallbacks == {"guard": 1}
         assert status.target_ms is None
         measured = status.measured_steps
@@ -235,7 +244,7 @@ def test_the_guard_takes_dynamic_chunks_away_and_gives_them_back(
 
 def test_prediction_errors_are_summed_up(bench: Bench) -> None:
     measure(bench, 2, [1.0, 2.0])
-    status = read_status(bench.status_path)
+    status = bench.published()
     assert status.prediction_errors == 2
     assert status.prediction_error_sum == pytest.approx(0.5)
     assert status.median_error == pytest.approx(0.25)
@@ -244,7 +253,7 @@ def test_prediction_errors_are_summed_up(bench: Bench) -> None:
 def test_the_last_run_is_kept(bench: Bench) -> None:
     bench.feedback.fell_back("choosing a chunk", "choosing a chunk failed (oh)")
     bench.feedback.ended()
-    bench.feedback._background.shutdown()
+    assert bench.report.wait(30)
     run = read_last_run()
     assert run is not None
     assert run.chunks == "fixed"
@@ -260,7 +269,7 @@ def test_most_steps_of_decodes_alone_are_not_noted(bench: Bench) -> None:
 
 def test_a_fall_back_is_counted_and_traced(bench: Bench) -> None:
     bench.feedback.fell_back("choosing a chunk", "choosing a chunk failed (oh)")
-    assert read_status(bench.status_path).fallbacks == {"choosing a chunk": 1}
+    assert bench.published().fallbacks == {"choosing a chunk": 1}
     assert bench.events()[-1]["event"] == "fallback"
     assert "oh" in bench.events()[-1]["reason"]
 

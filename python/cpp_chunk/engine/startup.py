@@ -85,8 +85,7 @@ def _start(scheduler: Any, context: EngineContext) -> None:
         profile_passes=found.num_passes,
         profile_s=found.seconds,
     )
-    background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cpp-chunk")
-    report = Report(status, deployment, background)
+    report = Report(status, deployment)
     report.fixed_because = found.problem or (
         "smooth_factor is 0" if config.smooth_factor == 0 else None
     )
@@ -106,7 +105,7 @@ def _start(scheduler: Any, context: EngineContext) -> None:
             if planner.is_untuned
             else None,
             first_step_id=found.last_step_id,
-            background=background,
+            background=ThreadPoolExecutor(max_workers=1, thread_name_prefix="cpp-chunk"),
             trace=trace,
             report=report,
         )
