@@ -114,6 +114,7 @@ class Feedback:
         step = NotedStep(list(tokens), chunks, remaining, self._planner.target_ms, self._models)
         self._noted[self._step_id] = step
         self._noted_since_request += 1
+        self._guard.note_step()
         # No worker's ring reaches further back: the times of an older step are lost.
         if len(self._noted) > RING_STEPS:
             del self._noted[next(iter(self._noted))]
@@ -133,6 +134,9 @@ class Feedback:
         times = self._stages.poll()
         if times is not None:
             self._join(times)
+        # Also where nothing has come in: that is a reason of its own.
+        if self._guard.weigh():
+            self._follow_guard()
         if self._noted and (idle or self._noted_since_request >= _COLLECT_EVERY_NOTED):
             self._noted_since_request = 0
             self._stages.request(self._last_joined_step_id)
@@ -172,8 +176,6 @@ class Feedback:
             for step_id in lost:
                 del self._noted[step_id]
             self._report.status.count_skipped("lost", len(lost))
-        if self._guard.weigh():
-            self._follow_guard()
         if self._refit is None and len(self._waiting_samples) >= _REFIT_EVERY_SAMPLES:
             samples, self._waiting_samples = self._waiting_samples, []
             self._refit = self._background.submit(self._calibrators.update, samples)
@@ -188,6 +190,7 @@ class Feedback:
 
     def _take_step(self, step_id: int, step: NotedStep, stages: StepOnStages) -> None:
         status = self._report.status
+        self._guard.join_step()
         before, self._last_joined = self._last_joined, (step, stages)
         if before is not None and step.continues(before[0]):
             self._gaps.add(before[1][0], stages[0])
