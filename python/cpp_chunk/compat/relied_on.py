@@ -154,13 +154,28 @@ FRONT_END: Sequence[Reliance] = (
         "front end",
         _CONFIG,
         "ParallelConfig",
-        "there must be a pipeline; ranks that share experts take every step together",
+        "there must be a pipeline, and an executor that reaches all of it; ranks that share "
+        "experts take every step together",
         attributes=(
             "data_parallel_size",
             "decode_context_parallel_size",
+            "distributed_executor_backend",
             "pipeline_parallel_size",
             "tensor_parallel_size",
         ),
+    ),
+    Reliance(
+        "front end",
+        _EXECUTOR,
+        "Executor.get_class",
+        "which executor a configuration leads to",
+        positional=("vllm_config",),
+    ),
+    Reliance(
+        "front end",
+        "vllm.v1.executor.uniproc_executor",
+        "UniProcExecutor",
+        "the kind of executor that reaches one stage only",
     ),
     Reliance(
         "front end",
