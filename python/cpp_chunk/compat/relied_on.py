@@ -573,6 +573,15 @@ WORKER: Sequence[Reliance] = (
         seams.LAZY_RECEIVE,
         without="a stage that does not receive lazily has waited before it is timed",
     ),
+    _patched("worker", seams.TOKENS_V2),
+    Reliance(
+        "worker",
+        "vllm.v1.worker.gpu.model_runner",
+        "GPUModelRunner.update_pp_decode_requests",
+        "where the V2 model runner waits for sampled tokens",
+        calls=("self.pp_handler.get_prev_sampled_outputs",),
+    ),
+    _patched("worker", seams.TOKENS_V1),
     Reliance("worker", "vllm.distributed", "get_pp_group", "which stage answers", positional=()),
     Reliance("worker", "vllm.distributed", "get_tp_group", "which rank answers", positional=()),
     Reliance(
