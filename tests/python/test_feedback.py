@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from cpp_chunk.deployment import Deployment
 from cpp_chunk.engine.book import StepBook
 from cpp_chunk.engine.feedback import Feedback
 from cpp_chunk.engine.gap import GapMeter
-from cpp_chunk.engine.guard import Guard
+from cpp_chunk.engine.guard import SILENT_STEPS, WINDOW_STEPS, Guard
 from cpp_chunk.engine.lone_prompt import LonePrompts
 from cpp_chunk.engine.planner import ServingPlanner
 from cpp_chunk.engine.report import Report
@@ -240,6 +241,56 @@ def test_the_guard_takes_dynamic_chunks_away_and_gives_them_back(
         False,
         True,
     ]
+
+
+# Of these times two stages are a whole step's, one is what a stage's failed timer leaves.
+@pytest.mark.parametrize("answering", [[], [0]])
+@pytest.mark.parametrize("measured_before", [0, 70])
+def test_stages_that_stop_answering_take_dynamic_chunks_away(
+    bench: Bench, measured_before: int, answering: list[int]
+) -> None:
+    measure(bench, measured_before, [1.0])
+    assert bench.planner.target_ms is not None
+    for _ in range(SILENT_STEPS):
+        assert bench.planner.target_ms is not None
+        step_id = bench.step(1024)
+        bench.stages.times = {step_id: dict.fromkeys(answering, (0.0, 9.0))}
+        bench.feedback.processed(idle=False)
+    assert bench.planner.target_ms is None
+    status = read_status(bench.status_path)
+    assert status.fallbacks == {"guard": 1}
+    assert status.target_ms is None
+    assert bench.events()[-1]["distrust"].startswith("no times ")
+    measure(bench, WINDOW_STEPS - 1, [1.0])
+    assert bench.planner.target_ms is None
+    measure(bench, 1, [1.0])
+    assert bench.planner.target_ms is not None
+
+
+def test_times_that_come_late_are_no_reason(bench: Bench) -> None:
+    """Sixteen stages: seventeen steps in flight, and as many again before an answer is there."""
+    answers: deque[StageTimes] = deque([{}] * 50)
+    for _ in range(600):
+        step_id = bench.step(1024)
+        ms = TRUTH.step_ms([(1024, 0)])
+        answers.append({step_id: {0: (0.0, ms), 1: (0.0, ms)}})
+        bench.stages.times = answers.popleft()
+        bench.feedback.processed(idle=False)
+    assert bench.status.measured_steps == 550
+    assert bench.guard.distrust is None
+
+
+@pytest.mark.parametrize(
+    "skipped",
+    [{"num_tokens": 1024, "scheduled_encoder_inputs": {"a": [0]}}, {"num_tokens": 1}],
+    ids=["encoder inputs", "decodes alone"],
+)
+def test_steps_that_are_not_noted_are_no_reason(bench: Bench, skipped: dict[str, Any]) -> None:
+    # Of decodes alone one in sixteen is noted, and would count.
+    for _ in range(16 * (SILENT_STEPS - 1)):
+        bench.step(history=500, **skipped)
+        bench.feedback.processed(idle=False)
+    assert bench.guard.distrust is None
 
 
 def test_prediction_errors_are_summed_up(bench: Bench) -> None:

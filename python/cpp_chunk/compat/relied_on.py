@@ -158,13 +158,28 @@ FRONT_END: Sequence[Reliance] = (
         "front end",
         _CONFIG,
         "ParallelConfig",
-        "there must be a pipeline; ranks that share experts take every step together",
+        "there must be a pipeline, and an executor that reaches all of it; ranks that share "
+        "experts take every step together",
         attributes=(
             "data_parallel_size",
             "decode_context_parallel_size",
+            "distributed_executor_backend",
             "pipeline_parallel_size",
             "tensor_parallel_size",
         ),
+    ),
+    Reliance(
+        "front end",
+        _EXECUTOR,
+        "Executor.get_class",
+        "which executor a configuration leads to",
+        positional=("vllm_config",),
+    ),
+    Reliance(
+        "front end",
+        "vllm.v1.executor.uniproc_executor",
+        "UniProcExecutor",
+        "the kind of executor that reaches one stage only",
     ),
     Reliance(
         "front end",
@@ -622,6 +637,15 @@ WORKER: Sequence[Reliance] = (
         seams.LAZY_RECEIVE,
         without="a stage that does not receive lazily has waited before it is timed",
     ),
+    _patched("worker", seams.TOKENS_V2),
+    Reliance(
+        "worker",
+        "vllm.v1.worker.gpu.model_runner",
+        "GPUModelRunner.update_pp_decode_requests",
+        "where the V2 model runner waits for sampled tokens",
+        calls=("self.pp_handler.get_prev_sampled_outputs",),
+    ),
+    _patched("worker", seams.TOKENS_V1),
     Reliance("worker", "vllm.distributed", "get_pp_group", "which stage answers", positional=()),
     Reliance("worker", "vllm.distributed", "get_tp_group", "which rank answers", positional=()),
     Reliance(

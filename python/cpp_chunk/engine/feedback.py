@@ -125,6 +125,7 @@ class Feedback:
         )
         self._noted[booked.step_id] = step
         self._noted_since_request += 1
+        self._guard.note_step()
         # No worker's ring reaches further back: the times of an older step are lost.
         if len(self._noted) > RING_STEPS:
             del self._noted[next(iter(self._noted))]
@@ -144,6 +145,9 @@ class Feedback:
         times = self._stages.poll()
         if times is not None:
             self._join(times)
+        # Also where nothing has come in: that is a reason of its own.
+        if self._guard.weigh():
+            self._follow_guard()
         if self._noted and (idle or self._noted_since_request >= _COLLECT_EVERY_NOTED):
             self._noted_since_request = 0
             self._stages.request(self._last_joined_step_id)
@@ -188,8 +192,6 @@ class Feedback:
             for step_id in lost:
                 del self._noted[step_id]
             self._report.status.count_skipped("lost", len(lost))
-        if self._guard.weigh():
-            self._follow_guard()
         if self._refit is None and len(self._waiting_samples) >= _REFIT_EVERY_SAMPLES:
             samples = list(self._waiting_samples)
             self._waiting_samples.clear()
@@ -205,6 +207,7 @@ class Feedback:
 
     def _take_step(self, step_id: int, step: NotedStep, stages: StepOnStages) -> None:
         status = self._report.status
+        self._guard.join_step()
         before, self._last_joined = self._last_joined, (step, stages)
         if before is not None and step.continues(before[0]):
             self._gaps.add(before[1][0], stages[0])
