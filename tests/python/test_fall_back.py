@@ -32,7 +32,6 @@ WARNING = "the trace cannot be written"
 
 @pytest.fixture(autouse=True)
 def log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging.getLogger("vllm"), "propagate", True)
     caplog.set_level(logging.DEBUG, logger="vllm")
 
 

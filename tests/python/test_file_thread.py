@@ -45,9 +45,8 @@ def test_while_one_is_under_way_only_the_newest_is_kept() -> None:
 
 
 def test_a_failure_is_said_once_and_the_next_write_is_made(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("vllm"), "propagate", True)
     thread, written = FileThread("the file"), []
 
     def fail() -> None:
