@@ -257,7 +257,7 @@ def test_stages_that_stop_answering_take_dynamic_chunks_away(
         bench.stages.times = {step_id: dict.fromkeys(answering, (0.0, 9.0))}
         bench.feedback.processed(idle=False)
     assert bench.planner.target_ms is None
-    status = read_status(bench.status_path)
+    status = bench.published()
     assert status.fallbacks == {"guard": 1}
     assert status.target_ms is None
     assert bench.events()[-1]["distrust"].startswith("no times ")
