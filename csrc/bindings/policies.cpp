@@ -89,7 +89,8 @@ share a plan; other lengths cost a plan each, which takes milliseconds to second
            py::arg("stages"), py::kw_only(), py::arg("max_chunk_tokens"), py::arg("granule_tokens"),
            R"(Make the policy for equal stages, one model each.
 
-Raises InvalidArgument, while serving too, where terapipe_plan refuses.)");
+Raises InvalidArgument, while serving too, where terapipe_plan refuses, and for plans of more than
+10^6 chunks in all.)");
 
   module.def(
       "terapipe_plan",
