@@ -47,7 +47,7 @@ define say
 endef
 
 .NOTPARALLEL:
-.PHONY: help setup demo bench figures performance-page test test-all test-cpp test-python compat fuzz mutants lint format stubs clean
+.PHONY: help setup demo bench figures performance-page test test-all test-cpp test-bindings test-python compat fuzz mutants lint format stubs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -113,24 +113,41 @@ figures: $(STAMPS)/package ## the planner's figures alone, from simulations: wit
 performance-page: $(STAMPS)/package ## docs/performance.md from the last make bench
 	@$(PY) -m benchmarks.performance_page
 
-test: lint test-cpp test-python ## everything: set-up, lint, C++ tests plain and sanitized, pytest with real vLLM
+test: lint test-cpp test-bindings test-python ## everything: set-up, lint, C++ tests plain and sanitized, pytest with real vLLM
 
 test-all: test $(OTHER_VLLMS:%=test-vllm-%) compat ## make test, the engine's tests on older vLLM releases, make compat
 
 # ---------------------------------------------------------------- tests
 
+SANITIZED := -DCMAKE_BUILD_TYPE=Debug -DCPP_CHUNK_SANITIZE=ON
+
 # Plain and sanitized are one rule: $(call cpp_tests,NAME,CMAKE ARGUMENTS)
 define cpp_tests
 	$(call say,C++ tests: $(1))
 	@cmake -S . -B build/cpp-$(1) -G Ninja --log-level=NOTICE -DCPP_CHUNK_BUILD_TESTS=ON \
-		-DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DPython_EXECUTABLE=$(PY) $(2)
+		-DCPP_CHUNK_BUILD_BINDINGS=OFF -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DPython_EXECUTABLE=$(PY) $(2)
 	@cmake --build build/cpp-$(1)
 	@ctest --test-dir build/cpp-$(1) --output-on-failure --no-tests=error
 endef
 
 test-cpp: $(STAMPS)/requirements ## the C++ tests, plain and under AddressSanitizer and UBSan
 	$(call cpp_tests,plain,-DCMAKE_BUILD_TYPE=Release)
-	$(call cpp_tests,sanitized,-DCMAKE_BUILD_TYPE=Debug -DCPP_CHUNK_SANITIZE=ON)
+	$(call cpp_tests,sanitized,$(SANITIZED))
+
+# The module as plain CMake builds it, with the core's objects of test-cpp. Python itself is not sanitized: the run-time
+# library has to come first, libstdc++ with it, for what it throws to be seen; memory is to come from malloc; what the
+# interpreter keeps to its end is no leak; and pytest is to leave alone where a fault is reported.
+BINDINGS := $(abspath build/cpp-sanitized/python)
+test-bindings: $(STAMPS)/package ## pytest on the native module under AddressSanitizer and UBSan
+	$(call say,Python tests of the sanitized module)
+	@cmake -S . -B build/cpp-sanitized -G Ninja --log-level=NOTICE -DCPP_CHUNK_BUILD_BINDINGS=ON \
+		-DPython_EXECUTABLE=$(PY) $(SANITIZED)
+	@cmake --build build/cpp-sanitized --target _core
+	@cmake --install build/cpp-sanitized --component python --prefix $(BINDINGS) >/dev/null
+	@cxx=$$(sed -n 's/^CMAKE_CXX_COMPILER:[^=]*=//p' build/cpp-sanitized/CMakeCache.txt); \
+	LD_PRELOAD="$$($$cxx -print-file-name=libasan.so) $$($$cxx -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=$(BINDINGS) \
+	$(PY) -m pytest -p no:cacheprovider --capture=sys tests/python/test_sequences.py tests/python/test_core.py tests/python/test_simulator.py
 
 test-python: $(STAMPS)/package ## pytest, with real vLLM
 	$(call say,pytest)

@@ -39,7 +39,8 @@ std::string repr(const LatencyModel& model) {
 }  // namespace
 
 void bind_latency_model(py::module_& module) {
-  py::class_<LatencyModel>(module, "LatencyModel", R"(Latency of one step on one pipeline stage.
+  py::class_<LatencyModel>(module, "LatencyModel", py::is_final(),
+                           R"(Latency of one step on one pipeline stage.
 
 t = quadratic*sum(x^2/2) + cross*sum(x*h) + linear*sum(x) + context*sum(h) + constant
 

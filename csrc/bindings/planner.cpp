@@ -10,7 +10,7 @@ namespace cpp_chunk::bindings {
 
 void bind_planner(py::module_& module) {
   py::class_<ChunkPlanner, ChunkPolicy>(
-      module, "ChunkPlanner",
+      module, "ChunkPlanner", py::is_final(),
       R"(Chunks of the step times that suit the backlog: what serves in vLLM.
 
 The target is set when a prompt joins an idle pipeline, raised when the backlog or the decodes have

@@ -12,7 +12,8 @@ namespace cpp_chunk::bindings {
 namespace {
 
 void bind_published(py::module_& module) {
-  py::class_<SglangPolicy, ChunkPolicy>(module, "SglangPolicy", R"(SGLang's dynamic chunking.
+  py::class_<SglangPolicy, ChunkPolicy>(module, "SglangPolicy", py::is_final(),
+                                        R"(SGLang's dynamic chunking.
 
 The first prefill of a step takes x with f(h + x) - f(h) = f(base) - f(0), f fitted to prefills
 without history; smoothed, at least a quarter of the base, rounded down to max(page, 64). The
@@ -26,7 +27,8 @@ for Long Context", and its pull requests 15372, 16140, 23621 and 37674.)")
 smooth_factor in [0, 1]: 0 is fixed chunks, 1 the solved ones. Raises InvalidArgument.)");
 
   py::class_<VllmAscendPolicy, ChunkPolicy>(
-      module, "VllmAscendPolicy", R"(vllm-ascend's profiling-based dynamic chunks, both phases.
+      module, "VllmAscendPolicy", py::is_final(),
+      R"(vllm-ascend's profiling-based dynamic chunks, both phases.
 
 At first SGLang's rule; from 5 measured steps on, up to 30, a*C(C+H) + b*(C+H) + c fitted to them.
 The mean time of the first three steps without history overwrites the target. The target's budget
@@ -45,7 +47,8 @@ Raises InvalidArgument unless smooth_factor is in [0, 1] and the counts are in [
       .def_property_readonly("is_fitted", &VllmAscendPolicy::is_fitted,
                              "Whether the second phase has begun.");
 
-  py::class_<AtomPolicy, ChunkPolicy>(module, "AtomPolicy", R"(ATOM's dynamic chunks.
+  py::class_<AtomPolicy, ChunkPolicy>(module, "AtomPolicy", py::is_final(),
+                                      R"(ATOM's dynamic chunks.
 
 x solves t(L, x) = t(0, base) with t = c + gamma*L + b*x + a*(2*L*x + x^2); smoothed, not so small
 that c + gamma*L is more than max_overhead_share of its time, nor below min_chunk_tokens, at most
@@ -74,7 +77,8 @@ InvalidArgument.)");
 
 void bind_terapipe(py::module_& module) {
   py::class_<TerapipePolicy, ChunkPolicy>(
-      module, "TerapipePolicy", R"(Follows terapipe_plan, made for each prompt as if it were alone.
+      module, "TerapipePolicy", py::is_final(),
+      R"(Follows terapipe_plan, made for each prompt as if it were alone.
 
 A planned chunk that does not fit beside another prompt's waits for the next step. Equal prompts
 share a plan; other lengths cost a plan each, which takes milliseconds to seconds.)")
@@ -85,7 +89,8 @@ share a plan; other lengths cost a plan each, which takes milliseconds to second
            py::arg("stages"), py::kw_only(), py::arg("max_chunk_tokens"), py::arg("granule_tokens"),
            R"(Make the policy for equal stages, one model each.
 
-Raises InvalidArgument, while serving too, where terapipe_plan refuses.)");
+Raises InvalidArgument, while serving too, where terapipe_plan refuses, and for plans of more than
+10^6 chunks in all.)");
 
   module.def(
       "terapipe_plan",
@@ -111,7 +116,7 @@ cuts times chunk lengths exceed 2^24.)");
 
 void bind_policies(py::module_& module) {
   py::class_<FixedPolicy, ChunkPolicy>(
-      module, "FixedPolicy",
+      module, "FixedPolicy", py::is_final(),
       R"(Chunks of one size: what vLLM does with max_num_batched_tokens set to it.
 
 A step's tokens, decodes included, share the size, first come first served.)")

@@ -119,20 +119,17 @@ void check_chunk(const Chunk& chunk) {
   }
 }
 
-std::vector<PromptWork> to_prompts(const Pairs& pairs) {
-  std::vector<PromptWork> prompts;
-  prompts.reserve(pairs.size());
-  for (const py::handle pair : pairs) {
-    TokenPair counts;
-    try {
-      counts = pair.cast<TokenPair>();
-    } catch (const py::cast_error&) {
-      throw py::type_error("prompts must be (remaining_tokens, num_computed_tokens) pairs of int");
-    }
-    check_chunk({.num_tokens = counts.first, .num_computed_tokens = counts.second});
-    prompts.push_back({.num_tokens = counts.first, .num_computed_tokens = counts.second});
+std::vector<PromptWork> checked_prompts(const Pairs& pairs) {
+  std::vector<TokenPair> counts;
+  try {
+    counts = pairs.cast<std::vector<TokenPair>>();
+  } catch (const py::cast_error&) {
+    throw py::type_error("prompts must be (remaining_tokens, num_computed_tokens) pairs of int");
   }
-  return prompts;
+  for (const auto& [num_tokens, num_computed_tokens] : counts) {
+    check_chunk({.num_tokens = num_tokens, .num_computed_tokens = num_computed_tokens});
+  }
+  return to_prompts(counts);
 }
 
 void bind_features(py::module_& module) {
@@ -170,13 +167,15 @@ set_decodes, step_scheduled, step_left and measured need not be there.)")
 tokens_each: more than 1 with speculative tokens.)")
       .def(
           "set_backlog",
-          [](ChunkPolicy& policy, const Pairs& prompts, std::size_t num_under_way) {
+          [](ChunkPolicy& policy, const Pairs& pairs, std::size_t num_under_way) {
+            // Counted once they are read: a sequence may yield fewer than it says that it has.
+            const std::vector<PromptWork> prompts = checked_prompts(pairs);
             if (num_under_way > prompts.size()) {
               throw InvalidArgument("num_under_way must be in [0, " +
                                     std::to_string(prompts.size()) + "], got " +
                                     std::to_string(num_under_way));
             }
-            policy.set_backlog(to_prompts(prompts), num_under_way);
+            policy.set_backlog(prompts, num_under_way);
           },
           py::arg("prompts"), py::arg("num_under_way").noconvert(),
           R"(What waits or is part-way before the next step.

@@ -1,3 +1,5 @@
+#include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -9,6 +11,29 @@ namespace py = pybind11;
 
 namespace cpp_chunk::bindings {
 namespace {
+
+// Python's signal handlers, Ctrl-C's among them, run when somebody asks, and in the main thread
+// only. That takes the GIL, so not at every step.
+class SignalCheck {
+ public:
+  void operator()() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_) {
+      return;
+    }
+    next_ = now + kPeriod;
+    const py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) {
+      throw py::error_already_set();
+    }
+  }
+
+ private:
+  // Nobody feels it, and a GIL that another thread holds for its 5 ms costs little of it.
+  static constexpr std::chrono::milliseconds kPeriod{100};
+
+  std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + kPeriod;
+};
 
 void bind_request(py::module_& module) {
   py::class_<SimulatedRequest>(module, "SimulatedRequest", "One request of a simulated workload.")
@@ -178,8 +203,10 @@ void bind_simulator(py::module_& module) {
   module.def(
       "simulate",
       [](const SimulatedPipeline& pipeline, const std::vector<SimulatedRequest>& requests,
-         ChunkPolicy& policy,
-         bool record_steps) { return simulate(pipeline, requests, policy, record_steps); },
+         ChunkPolicy& policy, bool record_steps) {
+        SignalCheck check_signals;
+        return simulate(pipeline, requests, policy, record_steps, std::ref(check_signals));
+      },
       py::arg("pipeline"), py::arg("requests"), py::arg("policy"), py::kw_only(),
       py::arg("record_steps") = false,
       // A long run lets other threads go on, such as the one that shows progress.
@@ -189,9 +216,10 @@ void bind_simulator(py::module_& module) {
 Event-driven, as vLLM with pipeline parallelism: first come first served, requests under way
 before waiting ones; a decode waits for the token before it, prefill chunks follow each other.
 requests: in any order, served by arrival. policy: any ChunkPolicy; not to be used elsewhere
-meanwhile. record_steps: list every step in the result.
+meanwhile. record_steps: list every step in the result, up to 256 MiB of them. Ctrl-C ends it.
 Raises InvalidArgument for bad requests, for a policy whose chunk is out of its range or that
-gives nothing while nothing is in flight, and for more than 10^8 steps.)");
+gives nothing while nothing is in flight, and for more than 10^7 requests, 10^8 output tokens or
+10^8 steps.)");
 }
 
 }  // namespace cpp_chunk::bindings

@@ -110,7 +110,7 @@ ChunkSolver::ChunkSolver(const LatencyModel& model, const ChunkLimits& limits, d
   set_model(model);
   limits_.check();
   if (!(smooth_factor >= 0.0 && smooth_factor <= 1.0)) {
-    throw InvalidArgument("smooth_factor must be in [0, 1], got " + std::to_string(smooth_factor));
+    throw InvalidArgument("smooth_factor must be in [0, 1], got " + shown(smooth_factor));
   }
   if (base_chunk_tokens_ < 1 || base_chunk_tokens_ > limits.max_chunk_tokens) {
     throw InvalidArgument("base_chunk_tokens must be in [1, max_chunk_tokens " +
@@ -129,7 +129,7 @@ ChunkSolver::ChunkSolver(const LatencyModel& model, const ChunkLimits& limits, d
 
 void ChunkSolver::set_target(double target_ms, Rest rest) {
   if (!(target_ms >= 0.0)) {
-    throw InvalidArgument("target_ms must be >= 0, got " + std::to_string(target_ms));
+    throw InvalidArgument("target_ms must be >= 0, got " + shown(target_ms));
   }
   target_ms_ = target_ms;
   rest_ = rest;

@@ -226,8 +226,8 @@ class Fitter {
     if (single_size) {
       throw FitRefused(RefusalReason::single_chunk_size,
                        "all " + std::to_string(steps_.size()) +
-                           " measured steps have chunks of one size, " +
-                           std::to_string(2.0 * ratio) + " tokens");
+                           " measured steps have chunks of one size, " + shown(2.0 * ratio) +
+                           " tokens");
     }
     if (std::ranges::all_of(
             steps_, [](const MeasuredStep& step) { return step.features.cross_sum <= 0.0; })) {
@@ -268,7 +268,7 @@ class Fitter {
       throw FitRefused(
           RefusalReason::rank_deficient,
           std::string("the columns of ") + which + " " + std::to_string(steps_.size()) +
-              " measured steps are dependent: condition number " + shown(condition) + ", limit " +
+              " measured steps are dependent: condition number " + rounded(condition) + ", limit " +
               shown(kMaxConditionNumber) + "; measure more chunk sizes and histories");
     }
     return condition;
@@ -396,7 +396,7 @@ class Fitter {
         weight_sum > 0.0 ? error_sum / weight_sum : std::numeric_limits<double>::infinity();
     if (2 * num_inliers < steps_.size() || !(result.mean_relative_error <= kMaxMeanRelativeError)) {
       throw FitRefused(RefusalReason::bad_residual,
-                       "mean relative error " + shown(result.mean_relative_error) + " over " +
+                       "mean relative error " + rounded(result.mean_relative_error) + " over " +
                            std::to_string(num_inliers) + " inliers of " +
                            std::to_string(steps_.size()) + " measured steps, limit " +
                            shown(kMaxMeanRelativeError));

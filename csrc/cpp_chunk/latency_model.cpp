@@ -15,7 +15,7 @@ LatencyModel::LatencyModel(const Coefficients& coefficients) : coefficients_(coe
   for (std::size_t i = 0; i < kNumCoefficients; ++i) {
     if (!std::isfinite(values[i]) || values[i] < 0.0) {
       throw InvalidArgument(std::string(kCoefficientNames[i]) + " must be finite and >= 0, got " +
-                            std::to_string(values[i]));
+                            shown(values[i]));
     }
   }
 }

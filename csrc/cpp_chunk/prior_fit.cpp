@@ -102,7 +102,7 @@ PriorFitReport PriorFit::fit(std::span<const WeightedStep> recent, const Latency
       !(report.fit.condition_number <= kMaxConditionNumber)) {
     throw FitRefused(RefusalReason::rank_deficient,
                      "profile and recent steps carry no fit: condition number " +
-                         shown(report.fit.condition_number) + ", limit " +
+                         rounded(report.fit.condition_number) + ", limit " +
                          shown(kMaxConditionNumber));
   }
   report.fit.model = LatencyModel(coefficients_of(values));
@@ -144,7 +144,7 @@ void PriorFit::judge(std::span<const WeightedStep> recent, double prior_step_wei
   report.fit.p95_relative_error = quantile(num_inliers, 0.95);
   if (!(report.fit.mean_relative_error <= kMaxMeanRelativeError)) {
     throw FitRefused(RefusalReason::bad_residual,
-                     "mean relative error " + shown(report.fit.mean_relative_error) +
+                     "mean relative error " + rounded(report.fit.mean_relative_error) +
                          " over the profile and " + std::to_string(recent.size()) +
                          " recent steps, limit " + shown(kMaxMeanRelativeError));
   }

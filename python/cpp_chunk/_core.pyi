@@ -532,7 +532,8 @@ class TerapipePolicy(ChunkPolicy):
     ) -> None:
         """Make the policy for equal stages, one model each.
 
-        Raises InvalidArgument, while serving too, where terapipe_plan refuses.
+        Raises InvalidArgument, while serving too, where terapipe_plan refuses, and for plans of more than
+        10^6 chunks in all.
         """
 
 class ProfileSpace:
@@ -876,9 +877,10 @@ def simulate(
     Event-driven, as vLLM with pipeline parallelism: first come first served, requests under way
     before waiting ones; a decode waits for the token before it, prefill chunks follow each other.
     requests: in any order, served by arrival. policy: any ChunkPolicy; not to be used elsewhere
-    meanwhile. record_steps: list every step in the result.
+    meanwhile. record_steps: list every step in the result, up to 256 MiB of them. Ctrl-C ends it.
     Raises InvalidArgument for bad requests, for a policy whose chunk is out of its range or that
-    gives nothing while nothing is in flight, and for more than 10^8 steps.
+    gives nothing while nothing is in flight, and for more than 10^7 requests, 10^8 output tokens or
+    10^8 steps.
     """
 
 def terapipe_plan(

@@ -531,6 +531,39 @@ TEST(Simulator, RefusesPoliciesThatBreakTheirWord) {
               ThrowsMessage<InvalidArgument>(HasSubstr("gave no tokens")));
 }
 
+TEST(Simulator, AsksBeforeEveryStep) {
+  int num_asked = 0;
+  FixedPolicy policy(100);
+  const std::vector<SimulatedRequest> requests{{.prompt_tokens = 300, .output_tokens = 5}};
+  const SimulationResult result =
+      simulate(pipeline_of(2), requests, policy, false, [&num_asked] { ++num_asked; });
+  EXPECT_EQ(result.num_steps, 7);
+  EXPECT_EQ(num_asked, result.num_steps);
+}
+
+TEST(Simulator, EndsWhenItIsAskedTo) {
+  struct Enough {};
+  int num_asked = 0;
+  ScriptedPolicy policy([](const PromptWork&, std::int64_t, int) { return 1; });
+  const std::vector<SimulatedRequest> requests{{.prompt_tokens = kMaxTokens}};
+  const auto three = [&num_asked] {
+    if (++num_asked > 3) {
+      throw Enough();
+    }
+  };
+  EXPECT_THROW((void)simulate(pipeline_of(1), requests, policy, false, three), Enough);
+  EXPECT_EQ(policy.calls().back(), "measured 1 11");
+}
+
+TEST(Simulator, RecordsUpToABound) {
+  // A step on 1024 stages takes 16 kB: the bound is reached after as many thousands.
+  SimulatedPipeline pipeline = pipeline_of(1024);
+  pipeline.max_in_flight = 1;
+  const std::vector<SimulatedRequest> requests{{.prompt_tokens = 20'000}};
+  EXPECT_THAT([&] { (void)run_fixed(pipeline, requests, 1); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("more than 256 MiB of memory")));
+}
+
 TEST(Distribution, PercentilesLieBetweenTheNearestValues) {
   std::vector<double> values{4.0, 1.0, 3.0, 2.0};
   const Distribution four = Distribution::of(values);

@@ -17,6 +17,8 @@ namespace cpp_chunk {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
 
 const LatencyModel& kimi() {
   static const LatencyModel model({.quadratic = 6.5e-7,
@@ -189,6 +191,31 @@ TEST(TerapipePolicy, DecodesDoNotMakeItPlanAnew) {
   requests.push_back({.prompt_tokens = 100'000, .arrival_ms = 500.0});
   const SimulationResult result = simulate(pipeline, requests, policy);
   EXPECT_GT(result.num_steps, 98);
+}
+
+TEST(TerapipePolicy, KeepsPlansUpToABound) {
+  const Stages stages(LatencyModel({.linear = 1.0, .constant = 1.0}), 1);
+  TerapipePolicy policy(stages, 1, 1);
+  // A plan of chunks of one token each, for every prompt.
+  constexpr std::int64_t kPromptTokens = 400'000;
+  policy.begin_step();
+  EXPECT_EQ(policy.chunk_tokens({.num_tokens = kPromptTokens}, 1), 1);
+  EXPECT_EQ(policy.chunk_tokens({.num_tokens = kPromptTokens + 1}, 1), 1);
+  EXPECT_THAT([&] { (void)policy.chunk_tokens({.num_tokens = kPromptTokens + 2}, 1); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("1000000 chunks")));
+  EXPECT_EQ(policy.chunk_tokens({.num_tokens = kPromptTokens}, 1), 1);
+
+  // A prompt that gets a token of every step leaves places behind within one plan's chunk.
+  TerapipePolicy slow(stages, 10'000'000, 10'000'000);
+  const auto take_all = [&slow] {
+    for (std::int64_t done = 0; done < 2'000'000; ++done) {
+      slow.begin_step();
+      ASSERT_EQ(
+          slow.chunk_tokens({.num_tokens = 10'000'000 - done, .num_computed_tokens = done}, 1), 1);
+      slow.add_chunk({.num_tokens = 1, .num_computed_tokens = done});
+    }
+  };
+  EXPECT_THAT(take_all, ThrowsMessage<InvalidArgument>(HasSubstr("1000000 chunks")));
 }
 
 TEST(TerapipePolicy, RefusesBadArguments) {

@@ -66,6 +66,11 @@ def test_model_refuses_bad_coefficients(value: float) -> None:
         cpp_chunk.LatencyModel(quadratic=0, cross=0, linear=value, context=0, constant=0)
 
 
+def test_a_coefficient_just_below_zero_is_shown_as_such() -> None:
+    with pytest.raises(cpp_chunk.InvalidArgument, match=r"quadratic .*, got -1e-09$"):
+        cpp_chunk.LatencyModel(quadratic=-1e-9, cross=0, linear=1, context=0, constant=0)
+
+
 def test_errors_are_a_tree() -> None:
     assert issubclass(cpp_chunk.Error, Exception)
     for error in (cpp_chunk.InvalidArgument, cpp_chunk.FitRefused):

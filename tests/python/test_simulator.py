@@ -1,8 +1,10 @@
 """The simulator and its policies through their Python API."""
 
 import math
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from types import FrameType
 
 import cpp_chunk
 import pytest
@@ -202,6 +204,52 @@ def test_a_policy_that_gives_nothing_is_refused() -> None:
     pipeline = SimulatedPipeline([UNIT], max_num_batched_tokens=1000)
     with pytest.raises(cpp_chunk.InvalidArgument, match="gave no tokens"):
         cpp_chunk.simulate(pipeline, [SimulatedRequest(100)], Answers(0))
+
+
+@pytest.mark.parametrize(
+    "native",
+    [
+        cpp_chunk.FixedPolicy,
+        cpp_chunk.SglangPolicy,
+        cpp_chunk.VllmAscendPolicy,
+        cpp_chunk.AtomPolicy,
+        cpp_chunk.TerapipePolicy,
+        cpp_chunk.ChunkPlanner,
+        cpp_chunk.LatencyModel,
+    ],
+)
+def test_what_would_not_be_called_cannot_be_overridden(native: type) -> None:
+    with pytest.raises(TypeError, match="not an acceptable base type"):
+        type("Mine", (native,), {"chunk_tokens": lambda *_: 1})
+
+
+class Interrupted(Exception):  # noqa: N818
+    pass
+
+
+@pytest.fixture
+def interrupting_alarm() -> Iterator[None]:
+    """What Ctrl-C is, but from a timer and with an error of its own."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("interrupting_alarm")
+def test_a_long_run_can_be_interrupted() -> None:
+    def run() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        cpp_chunk.simulate(pipeline, [SimulatedRequest(10**12)], cpp_chunk.FixedPolicy(1))
+
+    # Left alone it goes on for 10^8 steps, and is refused then.
+    pipeline = SimulatedPipeline([UNIT], max_num_batched_tokens=1)
+    with pytest.raises(Interrupted):
+        run()
 
 
 def test_native_policies_can_be_called() -> None:

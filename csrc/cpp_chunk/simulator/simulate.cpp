@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,6 +17,9 @@ namespace cpp_chunk {
 namespace {
 
 constexpr std::int64_t kMaxSteps = 100'000'000;
+// On four stages 1.4 million steps of three requests: 2.2 GB of JSON as a trace, more than a
+// browser opens.
+constexpr std::size_t kMaxRecordedBytes = std::size_t{256} << 20U;
 constexpr double kMsPerS = 1000.0;
 
 // Steps between the scheduler and the end of the last stage: a ring, so that they keep their
@@ -57,8 +62,9 @@ class StepsInFlight {
 class Simulation {
  public:
   Simulation(const SimulatedPipeline& pipeline, std::span<const SimulatedRequest> requests,
-             ChunkPolicy& policy, bool record_steps)
+             ChunkPolicy& policy, bool record_steps, const std::function<void()>& before_step)
       : policy_(policy),
+        before_step_(before_step),
         record_steps_(record_steps),
         num_stages_(pipeline.stages.size()),
         scheduler_(pipeline, requests, policy, record_steps),
@@ -82,6 +88,9 @@ class Simulation {
     if (!scheduler_.has_work()) {
       return false;
     }
+    if (before_step_) {
+      before_step_();
+    }
     StepsInFlight::Entry& entry = in_flight_.next();
     if (!scheduler_.form_step(entry.step)) {
       if (in_flight_.is_empty()) {
@@ -98,13 +107,25 @@ class Simulation {
     ++result_.num_steps;
     std::span<StageSpan> spans_ms;
     if (record_steps_) {
-      result_.steps.push_back(
-          {.stage_spans_ms = std::vector<StageSpan>(num_stages_), .chunks = entry.step.chunks});
-      spans_ms = result_.steps.back().stage_spans_ms;
+      spans_ms = record(entry.step);
     }
     entry.times = timeline_.run(entry.step.features, now_ms_, spans_ms);
     in_flight_.push();
     return true;
+  }
+
+  // Returns where the step's times go.
+  std::span<StageSpan> record(const ScheduledStep& step) {
+    recorded_bytes_ += sizeof(SimulatedStep) + num_stages_ * sizeof(StageSpan) +
+                       step.chunks.size() * sizeof(StepChunk);
+    if (recorded_bytes_ > kMaxRecordedBytes) {
+      throw InvalidArgument("the recorded steps take more than " +
+                            std::to_string(kMaxRecordedBytes >> 20U) +
+                            " MiB of memory: give fewer requests or larger chunks, or record none");
+    }
+    result_.steps.push_back(
+        {.stage_spans_ms = std::vector<StageSpan>(num_stages_), .chunks = step.chunks});
+    return result_.steps.back().stage_spans_ms;
   }
 
   // To the next event: a step leaves, or a request enters that could be served at once.
@@ -147,12 +168,14 @@ class Simulation {
   }
 
   ChunkPolicy& policy_;
+  const std::function<void()>& before_step_;
   bool record_steps_;
   std::size_t num_stages_;
   StepScheduler scheduler_;
   StageTimeline timeline_;
   StepsInFlight in_flight_;
   double now_ms_ = 0.0;
+  std::size_t recorded_bytes_ = 0;
   SimulationResult result_;
 };
 
@@ -160,9 +183,9 @@ class Simulation {
 
 SimulationResult simulate(const SimulatedPipeline& pipeline,
                           std::span<const SimulatedRequest> requests, ChunkPolicy& policy,
-                          bool record_steps) {
+                          bool record_steps, const std::function<void()>& before_step) {
   pipeline.check();
-  return Simulation(pipeline, requests, policy, record_steps).run();
+  return Simulation(pipeline, requests, policy, record_steps, before_step).run();
 }
 
 }  // namespace cpp_chunk

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <string>
 #include <utility>
 
 #include "cpp_chunk/plan.h"
@@ -10,6 +11,20 @@
 #include "cpp_chunk/simulator/terapipe.h"
 
 namespace cpp_chunk {
+namespace {
+
+// Of chunks in plans, and of places that prompts have been at: 100 MB. A plan costs a millisecond
+// or more, so that whoever comes here has waited for minutes.
+constexpr std::size_t kMaxKept = 1'000'000;
+
+void check_kept(std::size_t num_kept) {
+  if (num_kept > kMaxKept) {
+    throw InvalidArgument("the plans of all prompts may have " + std::to_string(kMaxKept) +
+                          " chunks: give prompts of fewer lengths, or a coarser granule_tokens");
+  }
+}
+
+}  // namespace
 
 TerapipePolicy::TerapipePolicy(const Stages& stages, std::int64_t max_chunk_tokens,
                                std::int64_t granule_tokens)
@@ -30,6 +45,8 @@ std::size_t TerapipePolicy::plan_at(const Place& place) {
   }
   const auto& [prompt_end, begin] = place;
   const Plan plan = terapipe_plan(stages_, prompt_end, max_chunk_tokens_, granule_tokens_, begin);
+  num_planned_chunks_ += plan.chunks.size();
+  check_kept(num_planned_chunks_);
   ChunkEnds ends(plan.chunks.size());
   std::inclusive_scan(plan.chunks.begin(), plan.chunks.end(), ends.begin(), std::plus<>(), begin);
   plans_.push_back(std::move(ends));
@@ -65,6 +82,7 @@ void TerapipePolicy::add_chunk(const Chunk& chunk) {
   is_asked_ = false;
   has_prefill_ = true;
   const auto& [prompt_end, begin] = asked_;
+  check_kept(plan_of_.size() + 1);
   plan_of_.try_emplace({prompt_end, begin + chunk.num_tokens}, asked_plan_);
 }
 

@@ -23,7 +23,8 @@ class TerapipePolicy final : public ChunkPolicy {
   /// \param stages all equal
   /// \param max_chunk_tokens in [1, kMaxTokens]
   /// \param granule_tokens in [1, max_chunk_tokens]
-  /// \throws InvalidArgument; while serving too, where terapipe_plan refuses a prompt
+  /// \throws InvalidArgument; while serving too, where terapipe_plan refuses a prompt, and for
+  ///   plans of more than 10^6 chunks in all
   TerapipePolicy(const Stages& stages, std::int64_t max_chunk_tokens, std::int64_t granule_tokens);
 
   void set_backlog(std::span<const PromptWork> prompts, std::size_t num_under_way) override;
@@ -44,6 +45,7 @@ class TerapipePolicy final : public ChunkPolicy {
   std::int64_t max_chunk_tokens_;
   std::int64_t granule_tokens_;
   std::vector<ChunkEnds> plans_;
+  std::size_t num_planned_chunks_ = 0;
   std::map<Place, std::size_t> plan_of_;  ///< which plan a prompt at a place follows
 
   Place asked_;
