@@ -300,7 +300,7 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
     chunk = aligned_chunk(to_tokens(wanted_tokens + reach, cap), num_computed_tokens, quantum,
                           floor_tokens, cap);
   }
-  if (!leaves_tail(chunk, remaining_tokens, num_computed_tokens)) {
+  if (rest_ == Rest::as_it_falls || !leaves_tail(chunk, remaining_tokens, num_computed_tokens)) {
     return chunk;
   }
   if (remaining_tokens <= cap && remaining <= admitted_tokens) {

@@ -32,7 +32,7 @@ struct ChunkLimits {
 /// \brief What is done with a rest that does not fill its last step.
 enum class Rest : std::uint8_t {
   shared_out,  ///< spread over the fewest steps of the target, which then take equal time
-  as_it_falls  ///< the last step takes what is left; a tiny one is still avoided
+  as_it_falls  ///< the last step takes what is left, however little
 };
 
 /// \brief Chooses chunks so that steps take equal time.
@@ -49,8 +49,10 @@ enum class Rest : std::uint8_t {
 ///  4. it costs at most what the target leaves plus one alignment step of tokens; beyond that go
 ///     only the floor of an empty step, min_chunk_tokens (by up to a quarter, to end the prompt),
 ///     and the share of base_chunk_tokens that smooth_factor asks for;
-///  5. it leaves nothing, or at least half of itself less one alignment step, unless
-///     min_chunk_tokens forbids that: a tiny last chunk would cost the pipeline a whole round.
+///  5. where the rest is shared out it leaves nothing, or at least half of itself less one
+///  alignment
+///     step, unless min_chunk_tokens forbids that: a tiny last chunk would cost the pipeline a
+///     whole round.
 /// The rest of the prompt is spread over the fewest steps of the target, so a chunk can be well
 /// below its budget. With smooth_factor 0 chunks are min(base_chunk_tokens, caps) and nothing else.
 /// Not thread-safe: one scheduler owns it.

@@ -4,8 +4,12 @@
 
 namespace cpp_chunk {
 
-FlowShop::FlowShop(const Stages& stages)
-    : stages_(stages), free_ms_(stages.size()), left_ms_(stages.size()) {}
+FlowShop::FlowShop(const Stages& stages, double times)
+    : stages_(stages),
+      times_(times),
+      first_ms_(stages.size()),
+      free_ms_(stages.size()),
+      left_ms_(stages.size()) {}
 
 void FlowShop::clear() {
   num_steps_ = 0;
@@ -15,6 +19,13 @@ void FlowShop::clear() {
 }
 
 void FlowShop::add(const StepFeatures& features) {
+  if (num_steps_ == 0) {
+    double began_ms = 0.0;
+    for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
+      first_ms_[stage] = began_ms;
+      began_ms += stages_[stage].step_ms(features);
+    }
+  }
   ++num_steps_;
   double arrival_ms = left_ms_[oldest_];
   if (stages_.are_equal()) {
@@ -31,6 +42,18 @@ void FlowShop::add(const StepFeatures& features) {
   }
   left_ms_[oldest_] = arrival_ms;
   oldest_ = oldest_ + 1 == left_ms_.size() ? 0 : oldest_ + 1;
+}
+
+double FlowShop::makespan_ms() const noexcept {
+  if (times_ <= 1.0) {
+    return free_ms_.back();
+  }
+  // Sent again, the whole row comes as much later as the stage that has least room says.
+  double period_ms = 0.0;
+  for (std::size_t stage = 0; stage < free_ms_.size(); ++stage) {
+    period_ms = std::max(period_ms, free_ms_[stage] - first_ms_[stage]);
+  }
+  return free_ms_.back() + (times_ - 1.0) * period_ms;
 }
 
 }  // namespace cpp_chunk

@@ -19,7 +19,9 @@ namespace cpp_chunk {
 class FlowShop {
  public:
   /// \param stages outlives this object
-  explicit FlowShop(const Stages& stages);
+  /// \param times >= 1: how often the row is sent, each time as it was the first time, as soon as
+  ///   every stage has room for it: so a row that is a sample stands for the whole
+  explicit FlowShop(const Stages& stages, double times = 1.0);
 
   /// \brief Forgets all steps.
   void clear();
@@ -28,16 +30,18 @@ class FlowShop {
   void add(const StepFeatures& features);
 
   /// \brief Since the first step began, in ms; only grows with further steps.
-  [[nodiscard]] double makespan_ms() const noexcept { return free_ms_.back(); }
+  [[nodiscard]] double makespan_ms() const noexcept;
 
   [[nodiscard]] std::int64_t num_steps() const noexcept { return num_steps_; }
 
  private:
   const Stages& stages_;
+  double times_;
   std::int64_t num_steps_ = 0;
-  std::vector<double> free_ms_;  ///< when each stage is done with all steps
-  std::vector<double> left_ms_;  ///< when each of the last S steps left: a ring
-  std::size_t oldest_ = 0;       ///< into the ring
+  std::vector<double> first_ms_;  ///< when each stage began its first step
+  std::vector<double> free_ms_;   ///< when each stage is done with all steps
+  std::vector<double> left_ms_;   ///< when each of the last S steps left: a ring
+  std::size_t oldest_ = 0;        ///< into the ring
 };
 
 }  // namespace cpp_chunk

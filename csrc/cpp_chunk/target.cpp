@@ -4,12 +4,12 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "cpp_chunk/backlog_flow.h"
+#include "cpp_chunk/backlog_sample.h"
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/fixed_chunks.h"
 #include "cpp_chunk/flow_shop.h"
@@ -21,8 +21,14 @@ namespace {
 
 // Steps that all trial plans of one call may have together: what bounds its time.
 constexpr std::int64_t kTrialSteps = 4000;
-// A plan of this many steps is still worth a trial of its own.
-constexpr double kMostGrantedSteps = 8192.0;
+// Most steps of a plan worth a trial: it leaves some for others.
+constexpr double kMostTriedSteps = 3000.0;
+// A backlog that takes more full steps is compared on a sample of it that takes so many.
+constexpr double kSampleSteps = 512.0;
+// The best of a sample is compared once more, on one so many times as large.
+constexpr double kRecheckedTimes = 4.0;
+// No sample takes as many full steps, nor a backlog without one, unless max_step_ms is very short.
+constexpr std::int64_t kMostFullSteps = 16'000;
 // Most steps worth considering, for each stage.
 constexpr double kMaxStepsPerStage = 200.0;
 // With few steps each whole number is a different plan; beyond, a ratio is enough.
@@ -36,35 +42,45 @@ constexpr std::array<double, 8> kTargetRatios = {0.985, 1.015, 0.97, 1.03, 0.94,
 // The same for a ramp, whose row should just hold the work.
 constexpr std::array<double, 11> kRampRatios = {1.0,  1.005, 1.01, 1.015, 1.02, 1.03,
                                                 1.04, 1.06,  0.99, 1.08,  0.97};
-// How much sooner a ramp must finish to be preferred to equal times, and a fixed size: its many
-// short steps cost what models tend to miss, so only where equal times are clearly behind.
-constexpr double kRampGain = 0.995;
-constexpr double kFixedGain = 0.9905;
+// How much sooner other than equal times must finish to be preferred: their short steps cost what
+// models tend to miss, so only where equal times are behind.
+constexpr double kOtherGain = 0.9955;
+// On a sample, full steps are preferred also where they are behind by what a sample may be off.
+constexpr double kSampledGain = 1.01;
 
-// Compares real plans, within a bounded number of steps in all.
+// Compares real plans with full steps, on the backlog or on a sample of it, within a bounded number
+// of steps in all.
 class Trials {
  public:
+  // cap_ms: the time of a step that only the cap ends; full_steps: how many of them there are.
   Trials(const Stages& stages, const LatencyModel& model, std::span<const PromptWork> prompts,
-         const ChunkLimits& limits)
-      : solver_(model, limits), prompts_(prompts), flow_shop_(stages) {}
+         const ChunkLimits& limits, double cap_ms, double full_steps)
+      : stages_(stages), solver_(model, limits), prompts_(prompts), full_(cap_ms), best_(full_) {
+    take_sample(full_steps / kSampleSteps);
+  }
 
   void run(const StepTargets& targets) {
     const double longest_ms = targets.longest_ms();
     if (!(longest_ms >= 0.0) || std::isinf(longest_ms) || steps_left_ <= 0) {
       return;
     }
-    const bool is_complete = pack_steps(
-        solver_, prompts_, targets, flow_shop_,
-        {.max_steps = steps_left_, .makespan_ms = best_makespan_ms_}, [](const Chunk&) {});
-    steps_left_ -= flow_shop_.num_steps();
-    if (is_complete && flow_shop_.makespan_ms() < best_makespan_ms_) {
-      best_makespan_ms_ = flow_shop_.makespan_ms();
+    FlowShop flow_shop(stages_, times_);
+    const bool is_complete =
+        pack(targets, flow_shop, {.max_steps = steps_left_, .makespan_ms = best_makespan_ms_});
+    steps_left_ -= flow_shop.num_steps();
+    if (is_complete && flow_shop.makespan_ms() < best_makespan_ms_) {
+      best_makespan_ms_ = flow_shop.makespan_ms();
       best_ = targets;
     }
   }
 
   void run(double target_ms) {
     run(StepTargets(std::min(target_ms, solver_.limits().max_step_ms)));
+  }
+
+  // Whether a plan of about so many steps can be tried still.
+  [[nodiscard]] bool can_try(double num_steps) const {
+    return 1.1 * num_steps <= times_ * static_cast<double>(steps_left_);
   }
 
   // Where the history itself is dear, equal steps need not exist below some target; so also look
@@ -81,68 +97,103 @@ class Trials {
     }
   }
 
-  // A row of unequal times is taken only where it is clearly better than what there is. It is
-  // tried a little longer and shorter than it was made for.
-  void run_row(const std::vector<double>& step_ms, std::span<const double> ratios, double gain) {
-    // Equal times may have used up all steps: a row is still tried, at least as it was made.
-    grant(static_cast<std::int64_t>(step_ms.size()) + 1);
+  // Other than equal times are taken only where they take less than gain times as long.
+  // Equal times may have used up all steps: num_steps are left to these.
+  template <typename Run>
+  void run_others(double gain, std::int64_t num_steps, Run&& run_them) {
+    steps_left_ = std::max(steps_left_, num_steps);
     const StepTargets before = best_;
     const double before_ms = best_makespan_ms_;
-    best_makespan_ms_ *= gain;
-    const double limit_ms = best_makespan_ms_;
-    for (const double ratio : ratios) {
-      std::vector<double> scaled = step_ms;
-      for (double& time_ms : scaled) {
-        time_ms = std::min(ratio * time_ms, solver_.limits().max_step_ms);
-      }
-      run(StepTargets(std::move(scaled)));
-    }
+    const double limit_ms = gain * before_ms;
+    best_makespan_ms_ = limit_ms;
+    run_them();
     if (best_makespan_ms_ >= limit_ms) {
       best_ = before;
       best_makespan_ms_ = before_ms;
     }
   }
 
-  [[nodiscard]] bool has_best() const { return std::isfinite(best_makespan_ms_); }
-  // Of the best complete plan; meaningless without one.
+  // Also a little longer and shorter than the row was made for.
+  void run_row(const std::vector<double>& step_ms, std::span<const double> ratios) {
+    run_others(kOtherGain, static_cast<std::int64_t>(step_ms.size()) + 1, [&] {
+      for (const double ratio : ratios) {
+        std::vector<double> scaled = step_ms;
+        for (double& time_ms : scaled) {
+          time_ms = std::min(ratio * time_ms, solver_.limits().max_step_ms);
+        }
+        run(StepTargets(std::move(scaled)));
+      }
+    });
+  }
+
+  // Without sharing out a prompt's rest: what an engine without us does.
+  void run_full_steps() {
+    run_others(is_sampled() ? kSampledGain : kOtherGain,
+               static_cast<std::int64_t>(2.0 * kSampleSteps),
+               [this] { run(StepTargets(full_.longest_ms(), Rest::as_it_falls)); });
+  }
+
+  // What a sample liked best must be better than full steps on a larger one too.
+  void recheck() {
+    take_sample(times_ / kRecheckedTimes);
+    const StepTargets best = best_;
+    best_ = full_;
+    steps_left_ = kTrialSteps;
+    run(best);
+  }
+
+  // A row of times is made for a whole backlog: no sample can follow it.
+  [[nodiscard]] bool is_sampled() const { return times_ > 1.0; }
   [[nodiscard]] const StepTargets& best() const { return best_; }
   [[nodiscard]] double best_makespan_ms() const { return best_makespan_ms_; }
-  [[nodiscard]] std::int64_t steps_left() const { return steps_left_; }
-
-  // The next trial may have so many steps, whatever those before it have used up.
-  void grant(std::int64_t num_steps) { steps_left_ = std::max(steps_left_, num_steps); }
 
  private:
+  // Compares on 1/times of the backlog from now on, beginning with full steps.
+  void take_sample(double times) {
+    times_ =
+        times > 1.0 ? sample_prompts(prompts_, times, solver_.limits().alignment, sample_) : 1.0;
+    FlowShop flow_shop(stages_, times_);
+    best_makespan_ms_ = pack(full_, flow_shop, {.max_steps = kMostFullSteps})
+                            ? flow_shop.makespan_ms()
+                            : std::numeric_limits<double>::infinity();
+  }
+
+  bool pack(const StepTargets& targets, FlowShop& flow_shop, const GiveUp& give_up) {
+    const auto pack_all = [&](const auto& prompts) {
+      return pack_steps(solver_, std::span(prompts), targets, flow_shop, give_up,
+                        [](const Chunk&) {});
+    };
+    return is_sampled() ? pack_all(std::as_const(sample_)) : pack_all(prompts_);
+  }
+
+  const Stages& stages_;
   ChunkSolver solver_;
   std::span<const PromptWork> prompts_;
-  FlowShop flow_shop_;
+  std::vector<PromptPiece> sample_;
+  double times_ = 1.0;  // how many samples make the backlog
+  StepTargets full_;
   std::int64_t steps_left_ = kTrialSteps;
-  StepTargets best_{0.0};
-  double best_makespan_ms_ = std::numeric_limits<double>::infinity();
+  StepTargets best_;
+  double best_makespan_ms_ = 0.0;
 };
 
-// A step that nothing but the cap ends: its largest chunks after the deepest histories.
+// A step that nothing but the cap ends: at most so many tokens, all behind the deepest history, and
+// every history in it.
 double cap_target_ms(const LatencyModel& model, std::span<const PromptWork> prompts,
                      const ChunkLimits& limits) {
-  double target_ms = 0.0;
-  for (const PromptWork& prompt : prompts) {
-    const Chunk chunk{.num_tokens = std::min(prompt.num_tokens, limits.max_chunk_tokens),
-                      .num_computed_tokens = prompt.num_computed_tokens + prompt.num_tokens};
-    StepFeatures features;
-    features.add(chunk);
-    target_ms += model.chunks_ms(features);
-  }
-  return std::min({target_ms + model.coefficients().constant, limits.max_step_ms,
-                   std::numeric_limits<double>::max()});
-}
-
-double deepest_history(std::span<const PromptWork> prompts) {
+  StepFeatures features;
   double deepest = 0.0;
   for (const PromptWork& prompt : prompts) {
-    deepest =
-        std::max(deepest, static_cast<double>(prompt.num_computed_tokens + prompt.num_tokens));
+    const auto history = static_cast<double>(prompt.num_computed_tokens + prompt.num_tokens);
+    deepest = std::max(deepest, history);
+    features.context_sum += history;
+    features.token_sum += static_cast<double>(prompt.num_tokens);
   }
-  return deepest;
+  features.token_sum = std::min(features.token_sum, static_cast<double>(limits.max_chunk_tokens));
+  features.half_square_sum = 0.5 * features.token_sum * features.token_sum;
+  features.cross_sum = features.token_sum * deepest;
+  return std::min(
+      {model.step_ms(features), limits.max_step_ms, std::numeric_limits<double>::max()});
 }
 
 // The numbers of steps that the limits leave.
@@ -163,26 +214,22 @@ struct StepRange {
       // Cutting saves no work then: beyond this only (S-1)/N of it is left to gain.
       most = std::clamp(kMaxStepsPerStage * static_cast<double>(stages.size()), fewest, most);
     }
+    // What is to be believed must be tried.
+    most = std::min(most, std::max(1.0, fewest / kSampleSteps) * kMostTriedSteps);
   }
 };
 
-// Runs equal steps; returns the closed form's target where no trial can beat it.
-std::optional<double> try_equal_steps(const Stages& stages, const BacklogFlow& flow,
-                                      std::span<const PromptWork> prompts, const StepRange& range,
-                                      double cap_ms, Trials& trials) {
-  const LatencyModel& model = stages[flow.slowest_stage()];
+void try_equal_steps(const BacklogFlow& flow, const StepRange& range, double cap_ms,
+                     Trials& trials) {
   const double best_steps = flow.best_steps(range.fewest, range.most);
+  double tried = 0.0;
   const auto try_steps = [&](double num_steps) {
-    if (num_steps >= range.fewest && num_steps <= range.most &&
-        1.1 * num_steps <= static_cast<double>(trials.steps_left())) {
+    if (num_steps >= range.fewest && num_steps <= range.most && num_steps != tried &&
+        trials.can_try(num_steps)) {
       trials.run(flow.step_ms(num_steps));
+      tried = num_steps;
     }
   };
-  bool is_untried = false;
-  // First, since it is short and its makespan ends the bad trials early.
-  if (1.1 * range.fewest <= static_cast<double>(trials.steps_left())) {
-    trials.run(cap_ms);
-  }
   if (best_steps <= kFewSteps) {
     const auto last = static_cast<int>(2.0 * best_steps) + 4;
     for (int num_steps = static_cast<int>(range.fewest); num_steps <= last; ++num_steps) {
@@ -190,42 +237,24 @@ std::optional<double> try_equal_steps(const Stages& stages, const BacklogFlow& f
     }
   } else {
     try_steps(best_steps);
-    is_untried = trials.steps_left() <= 0 || 1.1 * best_steps > static_cast<double>(kTrialSteps);
     for (const double ratio : kStepRatios) {
       try_steps(std::clamp(ratio * best_steps, range.fewest, range.most));
     }
   }
-  const double closed_form_ms = flow.step_ms(best_steps);
-  if (is_untried && best_steps <= kMostGrantedSteps) {
-    // Many steps, but not too many for one more plan: better than to believe the closed form.
-    trials.grant(static_cast<std::int64_t>(1.2 * best_steps) + 1);
-    trials.run(closed_form_ms);
-    is_untried = false;
-  }
-  if (!trials.has_best() ||
-      (is_untried && stages.are_equal() &&
-       flow.makespan_ms(best_steps) < trials.best_makespan_ms() &&
-       closed_form_ms > model.coefficients().constant +
-                            model.coefficients().context * deepest_history(prompts))) {
-    // So many steps that one more or less changes nothing, or costs beyond what a double holds.
-    // Of unequal stages only a real plan is believed: which is the slowest changes with the steps.
-    return std::isfinite(closed_form_ms) ? std::min(closed_form_ms, cap_ms) : cap_ms;
-  }
-  trials.run_between(closed_form_ms, cap_ms);
+  trials.run_between(flow.step_ms(best_steps), cap_ms);
   const double center_ms = trials.best().longest_ms();
   for (const double ratio : kTargetRatios) {
     trials.run(ratio * center_ms);
   }
-  return std::nullopt;
 }
 
 // Runs the times of each usual size that beats what there is: not only of the best, which a plan
-// may be unable to follow because of its tail.
+// may be unable to follow where a last chunk can be had with the one before it.
 void try_fixed_sizes(const Stages& stages, const LatencyModel& model, const PromptWork& prompt,
                      const ChunkLimits& limits, Trials& trials) {
   std::vector<double> step_ms;
   for (const std::int64_t size : usual_fixed_sizes(limits, prompt.num_tokens)) {
-    const double limit_ms = kFixedGain * trials.best_makespan_ms();
+    const double limit_ms = kOtherGain * trials.best_makespan_ms();
     const FixedChunks fixed =
         cut_into_fixed_chunks(stages, prompt, size, limits.alignment, limit_ms);
     if (fixed.makespan_ms >= limit_ms) {
@@ -235,7 +264,7 @@ void try_fixed_sizes(const Stages& stages, const LatencyModel& model, const Prom
     for (const Chunk& chunk : fixed.chunks) {
       step_ms.push_back(model.step_ms(std::span(&chunk, 1)));
     }
-    trials.run_row(step_ms, std::array{1.0}, kFixedGain);
+    trials.run_row(step_ms, std::array{1.0});
   }
 }
 
@@ -248,22 +277,20 @@ StepTargets best_step_targets(const Stages& stages, std::span<const PromptWork> 
   const BacklogFlow flow(stages, prompts);
   const LatencyModel& model = stages[flow.slowest_stage()];
   const double cap_ms = cap_target_ms(model, prompts, limits);
-  // Cutting gains nothing there; but where history is paid for, sizes still do.
-  if (stages.size() == 1 && model.coefficients().quadratic <= model.coefficients().cross &&
-      model.coefficients().context <= 0.0) {
-    return StepTargets(cap_ms);
-  }
   const StepRange range(stages, model, flow.total_tokens(), limits);
-  Trials trials(stages, model, prompts, limits);
-  if (const std::optional<double> closed_form_ms =
-          try_equal_steps(stages, flow, prompts, range, cap_ms, trials)) {
-    return StepTargets(*closed_form_ms);
-  }
-  if (!stages.are_equal()) {
+  Trials trials(stages, model, prompts, limits, cap_ms, range.fewest);
+  try_equal_steps(flow, range, cap_ms, trials);
+  if (!stages.are_equal() && !trials.is_sampled()) {
     const Ramp ramp(flow);
-    trials.run_row(ramp.best_step_ms(range.fewest, range.most), kRampRatios, kRampGain);
+    trials.run_row(ramp.best_step_ms(range.fewest, range.most), kRampRatios);
   }
-  if (prompts.size() == 1) {
+  if (prompts.size() > 1) {
+    trials.run_full_steps();
+  }
+  if (trials.is_sampled()) {
+    trials.recheck();
+  }
+  if (prompts.size() == 1 && !trials.is_sampled()) {
     try_fixed_sizes(stages, model, prompts.front(), limits, trials);
   }
   return trials.best();

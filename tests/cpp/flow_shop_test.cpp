@@ -34,6 +34,31 @@ TEST(FlowShop, EqualStagesByHand) {
   EXPECT_DOUBLE_EQ(makespan_ms(Stages(token_a_ms(), 1), {3, 5, 2}), 10.0);
 }
 
+// Of a row that stands for three, over that of the row sent three times.
+double excess(const Stages& stages, std::initializer_list<std::int64_t> steps) {
+  FlowShop once(stages, 3.0);
+  FlowShop thrice(stages);
+  for (int time = 0; time < 3; ++time) {
+    for (const std::int64_t num_tokens : steps) {
+      thrice.add(tokens(num_tokens));
+      if (time == 0) {
+        once.add(tokens(num_tokens));
+      }
+    }
+  }
+  return once.makespan_ms() / thrice.makespan_ms() - 1.0;
+}
+
+TEST(FlowShop, ARowThatStandsForMoreIsTheRowSentSoOften) {
+  const Stages unequal({token_a_ms(), token_a_ms().scaled(2.0), token_a_ms()});
+  EXPECT_DOUBLE_EQ(excess(Stages(token_a_ms(), 4), {2, 2, 2, 2}), 0.0);
+  EXPECT_DOUBLE_EQ(excess(unequal, {2, 2, 2, 2}), 0.0);
+  EXPECT_DOUBLE_EQ(excess(unequal, {4, 2, 3, 1}), 0.0);
+  // What comes again could make up for a little of its wait.
+  EXPECT_GE(excess(Stages(token_a_ms(), 4), {2, 2, 3, 4}), 0.0);
+  EXPECT_LE(excess(Stages(token_a_ms(), 4), {2, 2, 3, 4}), 0.04);
+}
+
 TEST(FlowShop, UnequalStagesByHand) {
   // Stage 0 is done at 3, 4, 6; stage 1, twice as slow, at 9, 11, 15; stage 2 at 12, 13, 17.
   const Stages stages({token_a_ms(), token_a_ms().scaled(2.0), token_a_ms()});

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <span>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "cpp_chunk/error.h"
@@ -85,6 +86,17 @@ TEST(Plan, TenMillionTokens) {
   EXPECT_EQ(std::accumulate(plan.chunks.begin(), plan.chunks.end(), std::int64_t{0}), 10'000'000);
 }
 
+TEST(Plan, OfVeryManyStepsIsNotLaterThanFullOnes) {
+  const Stages stages(kimi(), 4);
+  for (const auto& [num_tokens, cap] :
+       {std::pair{1'000'000, 256}, {10'000'000, 512}, {10'000'000, 2048}}) {
+    const ChunkLimits limits{.max_chunk_tokens = cap, .alignment = 16};
+    EXPECT_LE(plan_chunks(stages, num_tokens, limits).makespan_ms,
+              1.005 * plan_fixed_chunks(stages, num_tokens, cap).makespan_ms)
+        << num_tokens << " " << cap;
+  }
+}
+
 TEST(Plan, FallsBackOnAFixedSizeWhereNoEqualTimesExist) {
   // Two steps, the second always the longer one: a smaller first chunk would be best.
   const LatencyModel model({.linear = 1.9e-4, .context = 2.2e-4, .constant = 0.23});
@@ -112,8 +124,8 @@ TEST(Plan, OfUnequalStagesIsRamped) {
       ChunkSolver solver(models.back(), kLimits);
       FlowShop flow_shop(stages);
       const PromptWork prompt{.num_tokens = 131'072};
-      if (pack_steps(solver, std::span(&prompt, 1), StepTargets(target_ms), flow_shop,
-                     {.max_steps = 10'000}, [](const Chunk&) {})) {
+      if (pack_steps(solver, std::span<const PromptWork>(&prompt, 1), StepTargets(target_ms),
+                     flow_shop, {.max_steps = 10'000}, [](const Chunk&) {})) {
         equal_ms = std::min(equal_ms, flow_shop.makespan_ms());
       }
     }

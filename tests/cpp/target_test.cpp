@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <span>
 #include <vector>
 
@@ -36,8 +38,8 @@ TEST(BestTarget, MakespanIsThatOfTheClosedForm) {
   ChunkSolver solver(model, kLimits);
   const Stages stages(model, 5);
   FlowShop flow_shop(stages);
-  EXPECT_TRUE(pack_steps(solver, std::span(&prompt, 1), StepTargets(target_ms), flow_shop,
-                         {.max_steps = 1000}, [](const Chunk&) {}));
+  EXPECT_TRUE(pack_steps(solver, std::span<const PromptWork>(&prompt, 1), StepTargets(target_ms),
+                         flow_shop, {.max_steps = 1000}, [](const Chunk&) {}));
   // (sqrt(W) + sqrt((S-1)*c))^2
   EXPECT_NEAR(flow_shop.makespan_ms() / std::pow(std::sqrt(1000.0) + std::sqrt(40.0), 2.0), 1.0,
               1e-3);
@@ -82,9 +84,140 @@ TEST(BestTarget, DearHistoryDoesNotCollapseTheChunks) {
   ChunkSolver solver(model, limits);
   const Stages stages(model, 4);
   FlowShop flow_shop(stages);
-  EXPECT_TRUE(pack_steps(solver, std::span(&prompt, 1), StepTargets(target_ms), flow_shop,
-                         {.max_steps = 1000}, [](const Chunk&) {}));
+  EXPECT_TRUE(pack_steps(solver, std::span<const PromptWork>(&prompt, 1), StepTargets(target_ms),
+                         flow_shop, {.max_steps = 1000}, [](const Chunk&) {}));
   EXPECT_LE(flow_shop.num_steps(), 30);
+}
+
+// The published Kimi-K2.5 stage with the engine's gap: the context that each chunk repeats is dear.
+const LatencyModel& kimi() {
+  static const LatencyModel model({.quadratic = 6.5e-7,
+                                   .cross = 6.5e-7,
+                                   .linear = 6.03e-3,
+                                   .context = 5.39e-4,
+                                   .constant = 43.6});
+  return model;
+}
+
+TEST(BestTarget, OfALongBacklogFillsTheSteps) {
+  // Thousands of steps at the cap: the closed form's step would hold little beside the history.
+  const Stages stages(kimi(), 4);
+  const ChunkLimits limits{.max_chunk_tokens = 2048, .alignment = 16};
+  const std::vector<PromptWork> backlog(10'000, PromptWork{.num_tokens = 131'072});
+  const Chunk last{.num_tokens = 2048, .num_computed_tokens = 131'072 - 2048};
+  for (const std::size_t num_prompts : {std::size_t{56}, std::size_t{57}, backlog.size()}) {
+    EXPECT_GE(best_target_ms(stages, std::span(backlog).first(num_prompts), limits),
+              kimi().step_ms(std::span(&last, 1)))
+        << num_prompts;
+  }
+}
+
+// What an engine does without us: every step full, first come first served.
+double full_steps_ms(const Stages& stages, std::span<const PromptWork> prompts,
+                     std::int64_t cap_tokens) {
+  FlowShop flow_shop(stages);
+  StepFeatures step;
+  std::int64_t left_tokens = cap_tokens;
+  for (PromptWork prompt : prompts) {
+    while (prompt.num_tokens > 0) {
+      const std::int64_t num_tokens = std::min(prompt.num_tokens, left_tokens);
+      step.add({.num_tokens = num_tokens, .num_computed_tokens = prompt.num_computed_tokens});
+      prompt.num_tokens -= num_tokens;
+      prompt.num_computed_tokens += num_tokens;
+      left_tokens -= num_tokens;
+      if (left_tokens == 0) {
+        flow_shop.add(step);
+        step = {};
+        left_tokens = cap_tokens;
+      }
+    }
+  }
+  if (left_tokens < cap_tokens) {
+    flow_shop.add(step);
+  }
+  return flow_shop.makespan_ms();
+}
+
+class RandomBacklogs {
+ public:
+  // 0 in one of five, else spread over orders of magnitude.
+  double zero_or(double low, double high) {
+    return uniform(0.0, 1.0) < 0.2 ? 0.0 : std::pow(10.0, uniform(low, high));
+  }
+  double uniform(double low, double high) {
+    return std::uniform_real_distribution<double>(low, high)(engine_);
+  }
+  std::int64_t whole(double low, double high) {
+    return static_cast<std::int64_t>(std::pow(10.0, uniform(low, high)));
+  }
+  LatencyModel model() {
+    const double quadratic = zero_or(-9.0, -4.0);
+    return LatencyModel({.quadratic = quadratic,
+                         .cross = uniform(0.0, 1.0) < 0.5 ? quadratic : zero_or(-9.0, -4.0),
+                         .linear = zero_or(-4.0, 0.0),
+                         .context = zero_or(-6.0, -2.0),
+                         .constant = zero_or(-1.0, 3.0)});
+  }
+  Stages stages() {
+    if (uniform(0.0, 1.0) < 0.5) {
+      return {model(), whole(0.0, 1.2)};
+    }
+    const bool is_alike = uniform(0.0, 1.0) < 0.5;
+    const LatencyModel first = model();
+    std::vector<LatencyModel> models;
+    for (std::int64_t stage = whole(0.0, 0.9); stage > 0; --stage) {
+      models.push_back(is_alike ? first.scaled(uniform(0.5, 2.0)) : model());
+    }
+    return Stages(models);
+  }
+  // One to 10000 prompts of up to 10 million tokens, of one length, of any, or of any magnitude.
+  std::vector<PromptWork> prompts() {
+    std::vector<PromptWork> prompts(static_cast<std::size_t>(whole(0.0, 4.0)));
+    const double most = uniform(1.0, prompts.size() < 4 ? 7.0 : 5.0);
+    const double kind = uniform(0.0, 1.0);
+    const bool has_history = uniform(0.0, 1.0) < 0.3;
+    for (PromptWork& prompt : prompts) {
+      prompt.num_tokens =
+          kind < 0.4   ? static_cast<std::int64_t>(std::pow(10.0, most))
+          : kind < 0.7 ? whole(0.0, most)
+                       : 1 + static_cast<std::int64_t>(std::pow(10.0, most) * uniform(0.0, 1.0));
+      prompt.num_computed_tokens = has_history ? whole(0.0, 5.0) : 0;
+    }
+    return prompts;
+  }
+
+ private:
+  std::mt19937_64 engine_{0};
+};
+
+TEST(BestTarget, IsNeverLaterThanFullSteps) {
+  RandomBacklogs random;
+  int num_cases = 0;
+  for (int i = 0; i < 300; ++i) {
+    const Stages stages = random.stages();
+    const std::vector<PromptWork> prompts = random.prompts();
+    const ChunkLimits limits{.max_chunk_tokens = random.whole(1.5, 4.5)};
+    double total_tokens = 0.0;
+    for (const PromptWork& prompt : prompts) {
+      total_tokens += static_cast<double>(prompt.num_tokens);
+    }
+    if (total_tokens / static_cast<double>(limits.max_chunk_tokens) > 50'000.0) {
+      continue;
+    }
+    ++num_cases;
+    const StepTargets targets = best_step_targets(stages, prompts, limits);
+    ChunkSolver solver(stages[slowest_stage(stages, prompts)], limits);
+    FlowShop flow_shop(stages);
+    const double full_ms = full_steps_ms(stages, prompts, limits.max_chunk_tokens);
+    EXPECT_TRUE(pack_steps(solver, std::span<const PromptWork>(prompts), targets, flow_shop,
+                           {.max_steps = 1'000'000, .makespan_ms = 2.0 * full_ms + 1.0},
+                           [](const Chunk&) {}))
+        << i;
+    EXPECT_LE(flow_shop.makespan_ms(), 1.005 * full_ms + 1e-9)
+        << i << ": " << stages.size() << " stages, " << prompts.size() << " prompts, "
+        << total_tokens / static_cast<double>(limits.max_chunk_tokens) << " steps";
+  }
+  EXPECT_GT(num_cases, 200);
 }
 
 TEST(BestTarget, RefusesBadArguments) {

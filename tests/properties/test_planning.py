@@ -177,7 +177,7 @@ def test_no_step_of_a_plan_is_longer_than_max_step_ms(
 def test_plan_is_as_good_as_the_best_fixed_size(
     pipeline: list[cpp_chunk.LatencyModel], limit: Limits, num_tokens: int
 ) -> None:
-    """Of the sizes whose last chunk is none that every plan avoids: under half of the size.
+    """Of the sizes whose last chunk is none that equal times avoid: under half of the size.
 
     A step's size follows from its time, so tokens must cost something on every stage.
     """
@@ -195,6 +195,35 @@ def test_plan_is_as_good_as_the_best_fixed_size(
     assume(sizes)
     best_ms = min(flow_shop_ms(pipeline, fixed_chunks(num_tokens, size)) for size in sizes)
     assert plan.makespan_ms <= 1.01 * best_ms + 1e-9
+
+
+@given(
+    like_stages(),
+    st.integers(64, 32768),
+    st.floats(0, 7).map(lambda exponent: round(10**exponent)),
+    st.integers(0, 100_000),
+)
+@example([KIMI] * 4, 256, 1_000_000, 0)
+@example([KIMI] * 4, 512, FAR, 0)
+def test_a_plan_is_never_later_than_full_steps(
+    pipeline: list[cpp_chunk.LatencyModel],
+    max_chunk_tokens: int,
+    num_tokens: int,
+    num_computed_tokens: int,
+) -> None:
+    """However many steps it takes."""
+    assume(num_tokens / max_chunk_tokens < 50_000)
+    prompt_tokens = num_computed_tokens + num_tokens
+    plan = cpp_chunk.plan_chunks(
+        pipeline,
+        prompt_tokens,
+        num_computed_tokens=num_computed_tokens,
+        max_chunk_tokens=max_chunk_tokens,
+    )
+    full = cpp_chunk.plan_fixed_chunks(
+        pipeline, prompt_tokens, max_chunk_tokens, num_computed_tokens=num_computed_tokens
+    )
+    assert plan.makespan_ms <= 1.005 * full.makespan_ms + 1e-9
 
 
 @given(stages(), limits(), st.integers(1, 60_000), st.integers(1, 32768))
@@ -217,7 +246,7 @@ def test_no_last_chunk_of_a_plan_is_under_half_of_the_one_before(
     num_tokens: int,
     num_computed_tokens: int,
 ) -> None:
-    """But for an alignment step; and these are all the exceptions that there are.
+    """But for an alignment step; and these are all the exceptions of equal times that there are.
 
     1. The chunk before it, at two thirds of what both hold, would fall below min_chunk_tokens.
     2. Where history is dear beside tokens (cross > 2 * quadratic) a last chunk is judged by its
@@ -230,6 +259,8 @@ def test_no_last_chunk_of_a_plan_is_under_half_of_the_one_before(
         **limit,
     )
     assume(len(plan.chunks) > 1)
+    # A row of times, a ramp's or a fixed size's, is taken with what its last step takes.
+    assume(len(plan.step_targets_ms) == 1)
     before, last = plan.chunks[-2:]
     history = num_computed_tokens + num_tokens - before - last
     alignment = limit["alignment"]
