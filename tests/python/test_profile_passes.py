@@ -163,6 +163,17 @@ def test_repeats_end_after_about_a_minute() -> None:
     assert sum(extra_ms[:-8]) < 60_000
 
 
+def test_repeats_that_find_no_room_come_to_an_end() -> None:
+    class FullThen(Device):
+        def run(self, passes: Sequence[tuple[int, int]]) -> list[ProfilePass]:
+            return super().run(passes) if len(self.passes) < MAX_PASSES else []
+
+    device = FullThen(disturbed=0.8)
+    space, _ = profile_space(4096, 32768, 128)
+    passes = take_profile(device, space)  # type: ignore[arg-type]
+    assert len(passes) == MAX_PASSES - 1
+
+
 def test_a_busy_beginning_does_not_leave_too_few_passes_for_a_fit() -> None:
     device = BusyAtFirst()
     # Scouts were 40 times too long: at that, there are few passes that do not take too long.

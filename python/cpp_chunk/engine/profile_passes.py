@@ -66,7 +66,8 @@ def profile_space(
 def take_profile(profiler: Profiler, space: ProfileSpace) -> tuple[ProfilePass, ...]:
     """Measures a profile: a warm-up, scouts, and what tells most beside these.
 
-    Probes of an old profile that were run before count, so that a start never takes more passes.
+    Probes of an old profile that were run before count, so that a start never takes more passes
+    than MAX_PASSES, or MAX_PASSES_DISTURBED where something else makes passes longer.
 
     Raises:
         ProfilingError: passes could not be run or timed.
@@ -101,11 +102,13 @@ def take_profile(profiler: Profiler, space: ProfileSpace) -> tuple[ProfilePass, 
         run_next(num_chunks - len(passes), 0)
         run_next(0, _NUM_REPEATS)
         num_first = len(passes)
-        while (
-            (again := unsure_chunks(passes))
-            and profiler.num_passes < MAX_PASSES_DISTURBED
-            and sum(one.slowest_ms for one in passes[num_first:]) < _MAX_EXTRA_MS
-        ):
+        # Rounds are counted too: passes of one may all find no room.
+        for _ in range(MAX_PASSES_DISTURBED - profiler.num_passes):
+            again = unsure_chunks(passes)
+            extra_ms = sum(one.slowest_ms for one in passes[num_first:])
+            is_over = profiler.num_passes == MAX_PASSES_DISTURBED or extra_ms >= _MAX_EXTRA_MS
+            if is_over or not again:
+                break
             bar.total = MAX_PASSES_DISTURBED
             passes += run(list(again)[:_PASSES_AT_A_TIME])
             # While everything looked longer than it is, there may have been few chunks to take.
