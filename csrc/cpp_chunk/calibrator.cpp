@@ -16,7 +16,7 @@ constexpr std::size_t kMaxCapacity = 1'000'000;
 // A step counts half as much as one that came this many steps later.
 constexpr double kHalfLifeSteps = 64.0;
 // A device that has become a million times slower or faster has not drifted.
-constexpr double kMostScaleDigits = 6.0;
+constexpr double kMostScaleDecades = 6.0;
 // Steps of fewer tokens tell of the constant alone: they are no evidence of drift.
 constexpr double kTellingShare = 0.5;
 
@@ -124,7 +124,7 @@ void Calibrator::follow_drift() {
     return;
   }
   const double scale = scale_ * *factor;
-  if (std::abs(std::log10(scale)) > kMostScaleDigits) {
+  if (std::abs(std::log10(scale)) > kMostScaleDecades) {
     return;
   }
   ++num_drifts_;
