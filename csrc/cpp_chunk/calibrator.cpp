@@ -16,7 +16,7 @@ constexpr std::size_t kMaxCapacity = 1'000'000;
 // A step counts half as much as one that came this many steps later.
 constexpr double kHalfLifeSteps = 64.0;
 // A device that has become a million times slower or faster has not drifted.
-constexpr double kMostScale = 1e6;
+constexpr double kMostScaleDecades = 6.0;
 // Steps of fewer tokens tell of the constant alone: they are no evidence of drift.
 constexpr double kTellingShare = 0.5;
 
@@ -120,13 +120,17 @@ void Calibrator::follow_drift() {
   }
   expected_scale_ = scale_;
   const std::optional<double> factor = drift_factor(log_ratios, profile_fit_.mean_relative_error);
-  if (!factor || scale_ * *factor > kMostScale || scale_ * *factor * kMostScale < 1.0) {
+  if (!factor) {
+    return;
+  }
+  const double scale = scale_ * *factor;
+  if (std::abs(std::log10(scale)) > kMostScaleDecades) {
     return;
   }
   ++num_drifts_;
   forget_all_but(age);
   model_ = model_.scaled(*factor);
-  expected_scale_ = scale_ * *factor;
+  expected_scale_ = scale;
 }
 
 void Calibrator::forget_all_but(std::size_t num_steps) noexcept {

@@ -21,6 +21,9 @@ constexpr int kScale = kUnknowns - 1;
 constexpr double kPriorWeight = 6.0;
 // The factor stays where it was unless recent steps say otherwise.
 constexpr double kScaleWeight = 2.0;
+// The second weighs by what the first has found, which brings back a model that was far off. With
+// six, errors were the same within 0.03 % of step times, at 10 % of noise.
+constexpr int kIterations = 2;
 // As in the fit of a profile: noise always granted, Tukey's constant, MAD to standard deviation.
 constexpr double kScaleFloor = 0.02;
 constexpr double kTukey = 4.685;
@@ -69,43 +72,46 @@ PriorFitReport PriorFit::fit(std::span<const WeightedStep> recent, const Latency
   const double sigma = sigma_of(recent, start);
   const double prior_step_weight = kPriorWeight / static_cast<double>(prior_.size());
 
-  Equations equations;
   // Prior steps take as many times what they took as the last unknown says.
+  Equations of_prior;
   for (const MeasuredStep& step : prior_) {
     Equations::Vector row = share_row(step, 1.0);
     row(kScale) = -1.0;
-    equations.add(row, 0.0, prior_step_weight);
+    of_prior.add(row, 0.0, prior_step_weight);
   }
-  equations.add(Equations::Vector::Unit(kScale), 1.0, kScaleWeight);
-  for (std::size_t i = 0; i < recent.size(); ++i) {
-    const double ratio = log_ratio(start, recent[i].step);
-    const double slack = std::max(0.0, 1.0 - std::pow(ratio / (kTukey * sigma), 2));
-    inlier_weights_[i] = recent[i].weight * slack * slack;
-    // An outlier's row may be beyond what a double holds.
-    if (inlier_weights_[i] > 0.0) {
-      equations.add(share_row(recent[i].step, scale), 1.0,
-                    inlier_weights_[i] * std::pow(logarithmic(ratio), 2));
-    }
-  }
+  of_prior.add(Equations::Vector::Unit(kScale), 1.0, kScaleWeight);
 
-  const Equations::Vector solution = equations.solve();
-  PriorFitReport report;
-  FeatureRow values{};
-  for (std::size_t column = 0; column < kNumCoefficients; ++column) {
-    values[column] = solution(static_cast<Eigen::Index>(column)) * scale;
-    report.fit.at_bound[column] = values[column] <= 0.0;
+  PriorFitReport report{.fit = {.model = start}};
+  for (int iteration = 0; iteration < kIterations; ++iteration) {
+    Equations equations = of_prior;
+    for (std::size_t i = 0; i < recent.size(); ++i) {
+      const double ratio = log_ratio(report.fit.model, recent[i].step);
+      const double slack = std::max(0.0, 1.0 - std::pow(ratio / (kTukey * sigma), 2));
+      inlier_weights_[i] = recent[i].weight * slack * slack;
+      // An outlier's row may be beyond what a double holds.
+      if (inlier_weights_[i] > 0.0) {
+        equations.add(share_row(recent[i].step, scale), 1.0,
+                      inlier_weights_[i] * std::pow(logarithmic(ratio), 2));
+      }
+    }
+    const Equations::Vector solution = equations.solve();
+    FeatureRow values{};
+    for (std::size_t column = 0; column < kNumCoefficients; ++column) {
+      values[column] = solution(static_cast<Eigen::Index>(column)) * scale;
+      report.fit.at_bound[column] = values[column] <= 0.0;
+    }
+    report.scale = scale * solution(kScale);
+    report.fit.condition_number = equations.condition_number<static_cast<int>(kNumCoefficients)>();
+    const bool is_finite = std::ranges::all_of(values, [](double v) { return std::isfinite(v); });
+    if (!is_finite || !std::isnormal(report.scale) ||
+        !(report.fit.condition_number <= kMaxConditionNumber)) {
+      throw FitRefused(RefusalReason::rank_deficient,
+                       "profile and recent steps carry no fit: condition number " +
+                           shown(report.fit.condition_number) + ", limit " +
+                           shown(kMaxConditionNumber));
+    }
+    report.fit.model = LatencyModel(coefficients_of(values));
   }
-  report.scale = scale * solution(kScale);
-  report.fit.condition_number = equations.condition_number<static_cast<int>(kNumCoefficients)>();
-  const bool is_finite = std::ranges::all_of(values, [](double v) { return std::isfinite(v); });
-  if (!is_finite || !std::isnormal(report.scale) ||
-      !(report.fit.condition_number <= kMaxConditionNumber)) {
-    throw FitRefused(RefusalReason::rank_deficient,
-                     "profile and recent steps carry no fit: condition number " +
-                         rounded(report.fit.condition_number) + ", limit " +
-                         shown(kMaxConditionNumber));
-  }
-  report.fit.model = LatencyModel(coefficients_of(values));
   judge(recent, prior_step_weight, report);
   return report;
 }
@@ -144,7 +150,7 @@ void PriorFit::judge(std::span<const WeightedStep> recent, double prior_step_wei
   report.fit.p95_relative_error = quantile(num_inliers, 0.95);
   if (!(report.fit.mean_relative_error <= kMaxMeanRelativeError)) {
     throw FitRefused(RefusalReason::bad_residual,
-                     "mean relative error " + rounded(report.fit.mean_relative_error) +
+                     "mean relative error " + shown(report.fit.mean_relative_error) +
                          " over the profile and " + std::to_string(recent.size()) +
                          " recent steps, limit " + shown(kMaxMeanRelativeError));
   }

@@ -86,12 +86,12 @@ TEST(PriorFit, CountsThePriorTheSameAtAnySpeed) {
 
 TEST(PriorFit, AStepTooFastPullsAsHardAsOneTooSlow) {
   PriorFit fit(prior(), 8);
-  const auto scale_with = [&fit](double factor) {
-    return fit.fit(repeated(measured(truth(), {2048, 0}, factor), 1), truth(), 1.0).scale;
+  const auto log_scale_with = [&fit](double factor, std::size_t num_steps) {
+    const auto recent = repeated(measured(truth(), {2048, 0}, factor), num_steps);
+    return std::log(fit.fit(recent, truth(), 1.0).scale);
   };
-  for (const double factor : {1.5, 2.0}) {
-    EXPECT_NEAR(std::log(scale_with(factor)) / -std::log(scale_with(1.0 / factor)), 1.0, 0.1);
-  }
+  EXPECT_NEAR(log_scale_with(1.5, 2) / -log_scale_with(1.0 / 1.5, 2), 1.0, 0.05);
+  EXPECT_NEAR(log_scale_with(2.0, 4) / -log_scale_with(0.5, 4), 1.0, 0.05);
 }
 
 TEST(PriorFit, FewStepsMoveTheSpeedALittle) {
