@@ -82,7 +82,7 @@ def test_prompts_that_are_aborted_are_planned_for_no_longer(model: Path, num_sta
     aborted, never_there = busy(is_joined=True), busy(is_joined=False)
     # One long step was cut for them, so that the first prompt is done a little sooner.
     assert max(aborted) <= 1.25 * max(never_there)
-    assert aborted[-10:] == pytest.approx(never_there[-10:], rel=0.1)
+    assert aborted[-10:] == pytest.approx(never_there[-10:], rel=0.15)
 
 
 CACHED_TOKENS = 57600
@@ -126,24 +126,21 @@ def test_prompts_wait_with_the_prefixes_that_are_cached(model: Path, num_at_a_ti
 
 
 def test_whether_a_target_may_fall_does_not_hang_on_rounding(model: Path) -> None:
-    targets_ms = []
     engine = Engine(model, Shape(num_blocks=1024))
+    seen = []
     for num_tokens in range(2001, 2401):
         long = engine.add(num_tokens)
         while long.num_computed_tokens < num_tokens:
             engine.turn()
         # All of its work is scheduled, its last step is in flight.
+        in_flight_tokens = sum(step.output.total_num_scheduled_tokens for step in engine.in_flight)
         engine.add(300)
         engine.schedule()
-        targets_ms.append(engine.target_ms)
+        seen.append((in_flight_tokens, engine.target_ms))
         assert_as_fresh(engine)
-    jumps = [
-        (number, before, after)
-        for number, (before, after) in enumerate(pairwise(targets_ms))
-        if abs(after - before) > 0.05 * before
-    ]
-    # Where the longer prompt takes one more chunk, the step in flight is another one.
-    assert len(jumps) <= 4, jumps
+    # It is set for what is in flight and what has joined, and for nothing else.
+    for (_, before_ms), (_, after_ms) in pairwise(sorted(seen)):
+        assert after_ms == pytest.approx(before_ms, rel=0.1)
 
 
 def test_prompts_that_wait_for_a_grammar_count_as_waiting(model: Path) -> None:
@@ -161,25 +158,25 @@ def test_prompts_that_wait_for_a_grammar_count_as_waiting(model: Path) -> None:
 
 
 def test_prompts_whose_kv_is_being_loaded_count_with_what_is_left_of_them(model: Path) -> None:
-    shape = Shape(connector="tests.scheduler.kv_connector.HalfOfThePrompt")
-
-    def target_ms(num_tokens: int, *, is_loaded: bool) -> float:
-        engine = Engine(model, shape)
-        names = [f"{LOADED if is_loaded else 'plain'}{number}" for number in range(6)]
-        for name in names:
-            engine.add(num_tokens, name)
-        if is_loaded:
-            assert engine.schedule() == {}
-            engine.process()
-        engine.add(3000)
-        engine.schedule()
-        reached_ms = engine.target_ms
-        if is_loaded:
-            engine.process(loaded=names)
-            engine.run()
-            assert engine.book_is_empty
-        return reached_ms
-
-    # Half of 12000 is left, after a history that makes it dearer.
-    loaded_ms = target_ms(12000, is_loaded=True)
-    assert target_ms(6000, is_loaded=False) < loaded_ms < target_ms(12000, is_loaded=False)
+    half, num_prompts = 6000, 6
+    engine = Engine(model, Shape(connector="tests.scheduler.kv_connector.HalfOfThePrompt"))
+    names = [f"{LOADED}{number}" for number in range(num_prompts)]
+    for name in names:
+        engine.add(2 * half, name)
+    assert engine.schedule() == {}
+    engine.process()
+    engine.add(3000)
+    engine.schedule()
+    target_ms = engine.target_ms
+    engine.process(loaded=names)
+    engine.run()
+    assert engine.book_is_empty
+    # As where that half has been computed before.
+    cached = Engine(model)
+    cached.add(half, prefix=(1, half))
+    cached.run()
+    cached.add(3000)
+    for _ in range(num_prompts):
+        cached.add(2 * half, prefix=(1, half))
+    cached.schedule()
+    assert target_ms == pytest.approx(cached.target_ms, rel=0.1)
