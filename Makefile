@@ -20,6 +20,9 @@ BENCH_ARGS ?=
 FUZZ_SECONDS ?= 60
 FUZZ_CXX ?= $(shell command -v clang++-19 || echo clang++)
 FIGURES_ARGS ?=
+# make mutants: no mutant begins later than so many seconds; MUTANTS_ARGS="drift --seed 2 --jobs 4"
+MUTANTS_SECONDS ?= 1500
+MUTANTS_ARGS ?=
 
 # The engine that everything runs; the other lock files are those of `make test-all`.
 VLLM := 0.32.0
@@ -44,7 +47,7 @@ define say
 endef
 
 .NOTPARALLEL:
-.PHONY: help setup demo bench figures performance-page test test-all test-cpp test-python compat fuzz lint format stubs clean
+.PHONY: help setup demo bench figures performance-page test test-all test-cpp test-python compat fuzz mutants lint format stubs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -148,6 +151,9 @@ fuzz: $(STAMPS)/requirements $(STAMPS)/fuzz-tools ## libFuzzer on the native ent
 	@cmake --build build/fuzz
 	$(call say,Fuzzing for $(FUZZ_SECONDS) s)
 	@bash tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
+
+mutants: $(STAMPS)/package ## mistakes put into the planning core, and which of them the C++ tests see, for MUTANTS_SECONDS (1500)
+	@$(PY) -m tests.mutants.run --seconds $(MUTANTS_SECONDS) $(MUTANTS_ARGS)
 
 $(STAMPS)/fuzz-tools: $(STAMPS)/venv requirements/debian-fuzz.txt
 	@bash requirements/preflight.sh $(PYTHON) debian-fuzz.txt

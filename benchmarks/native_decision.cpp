@@ -47,7 +47,10 @@ void measure(const char* name, const AddDecodes& add_decodes) {
           planner.chunk_tokens(prompt, kMaxNumBatchedTokens - kNumDecodes);
       planner.add_chunk(
           {.num_tokens = num_tokens, .num_computed_tokens = prompt.num_computed_tokens});
-      planner.step_left();
+      planner.step_scheduled(
+          step, std::array{cpp_chunk::Chunk{.num_tokens = num_tokens,
+                                            .num_computed_tokens = prompt.num_computed_tokens}});
+      planner.step_left(step);
       sum_tokens += num_tokens;
       prompt.num_tokens -= num_tokens;
       prompt.num_computed_tokens += num_tokens;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 import timeit
@@ -80,13 +81,16 @@ def binding_decision_us() -> float:
         [KIMI_STEP] * 8, max_chunk_tokens=16_384, min_chunk_tokens=16, alignment=16
     )
     planner.set_backlog([(131_072, 0)], 0)
+    step_ids = itertools.count()
 
     def decide() -> None:
         planner.begin_step()
         planner.add_decodes(NUM_DECODES, NUM_DECODES * DECODE_CONTEXT_TOKENS)
         num_tokens = planner.chunk_tokens(100_000, 31_072, 16_000)
         planner.add_chunk(num_tokens, 31_072)
-        planner.step_left()
+        step_id = next(step_ids)
+        planner.step_scheduled(step_id, [(num_tokens, 31_072)])
+        planner.step_left(step_id)
 
     repeats_s = timeit.Timer(decide).repeat(repeat=NUM_REPEATS, number=NUM_DECISIONS)
     return 1e6 * statistics.median(repeats_s) / NUM_DECISIONS

@@ -14,8 +14,8 @@ void bind_planner(py::module_& module) {
       R"(Chunks of the step times that suit the backlog: what serves in vLLM.
 
 The target is set when a prompt joins an idle pipeline, raised when the backlog or the decodes have
-grown, and falls only once the work that it was set for is done or has gone away. scheduled and left
-tell what is done, and when the pipeline is idle. Not thread-safe.)")
+grown, and falls only once the work that it was set for is done or has gone away. step_scheduled
+and step_left tell what is done, and when the pipeline is idle. Not thread-safe.)")
       .def(py::init([](const std::vector<LatencyModel>& stages, std::int64_t max_chunk_tokens,
                        std::int64_t min_chunk_tokens, std::int64_t alignment,
                        const std::vector<std::int64_t>& preferred_multiples, double max_step_ms,

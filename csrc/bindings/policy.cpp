@@ -62,14 +62,15 @@ class PythonPolicy final : public ChunkPolicy {
     required("add_chunk")(chunk.num_tokens, chunk.num_computed_tokens);
   }
 
-  void set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens) override {
+  void set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens,
+                   std::int64_t tokens_each) override {
     const py::gil_scoped_acquire gil;
-    call_if_there("set_decodes", num_decodes, num_computed_tokens);
+    call_if_there("set_decodes", num_decodes, num_computed_tokens, tokens_each);
   }
 
-  void scheduled(std::int64_t step, std::span<const Chunk> prefills) override {
+  void step_scheduled(std::int64_t step, std::span<const Chunk> prefills) override {
     const py::gil_scoped_acquire gil;
-    if (const py::function method = overridden("scheduled")) {
+    if (const py::function method = overridden("step_scheduled")) {
       py::list pairs(prefills.size());
       for (std::size_t i = 0; i < prefills.size(); ++i) {
         pairs[i] = py::make_tuple(prefills[i].num_tokens, prefills[i].num_computed_tokens);
@@ -78,9 +79,9 @@ class PythonPolicy final : public ChunkPolicy {
     }
   }
 
-  void left(std::int64_t step) override {
+  void step_left(std::int64_t step) override {
     const py::gil_scoped_acquire gil;
-    call_if_there("left", step);
+    call_if_there("step_left", step);
   }
 
   void measured(const StepFeatures& features, double latency_ms) override {
@@ -157,14 +158,16 @@ void bind_policy(py::module_& module) {
 To be subclassed; __init__ must call super().__init__(). A scheduler calls, in this order:
 set_decodes and set_backlog when requests have come, gone, or ended their prefill since the last
 step; begin_step; then, first come first served, chunk_tokens followed by add_chunk for every
-prefill, and add_chunk alone for every decode; scheduled once the step is complete; left, and
-measured, once it has left the last stage. What was asked and added counts for the step under way
-alone: what is done is what scheduled says.
-set_decodes, scheduled, left and measured need not be there.)")
+prefill, and add_chunk alone for every decode; step_scheduled once the step is complete; step_left,
+and measured, once it has left the last stage. What was asked and added counts for the step under way
+alone: what is done is what step_scheduled says.
+set_decodes, step_scheduled, step_left and measured need not be there.)")
       .def(py::init<>())
       .def("set_decodes", &ChunkPolicy::set_decodes, py::arg("num_decodes").noconvert(),
-           py::arg("num_computed_tokens").noconvert(),
-           "How many requests are past their prefill, and the sum of their histories.")
+           py::arg("num_computed_tokens").noconvert(), py::arg("tokens_each").noconvert() = 1,
+           R"(How many requests are past their prefill, and the sum of their histories.
+
+tokens_each: more than 1 with speculative tokens.)")
       .def(
           "set_backlog",
           [](ChunkPolicy& policy, const Pairs& prompts, std::size_t num_under_way) {
@@ -209,20 +212,20 @@ max_tokens: what the engine still admits to the step. In [0, min(remaining_token
           py::arg("num_tokens").noconvert(), py::arg("num_computed_tokens").noconvert(),
           "The step now holds this chunk as well, whoever chose it; one token is a decode.")
       .def(
-          "scheduled",
+          "step_scheduled",
           [](ChunkPolicy& policy, std::int64_t step, const Pairs& prefills) {
             std::vector<Chunk> chunks;
             for (const PromptWork& pair : to_prompts(prefills)) {
               chunks.push_back(
                   {.num_tokens = pair.num_tokens, .num_computed_tokens = pair.num_computed_tokens});
             }
-            policy.scheduled(step, chunks);
+            policy.step_scheduled(step, chunks);
           },
           py::arg("step").noconvert(), py::arg("prefills"),
           R"(A step went off, with this number; numbers rise.
 
 prefills: [(num_tokens, num_computed_tokens), ...], its chunks without the decodes.)")
-      .def("left", &ChunkPolicy::left, py::arg("step").noconvert(),
+      .def("step_left", &ChunkPolicy::step_left, py::arg("step").noconvert(),
            "The step of this number has left the last stage, and so have all before it.")
       .def("measured", &ChunkPolicy::measured, py::arg("features"),
            py::arg("latency_ms").noconvert(),

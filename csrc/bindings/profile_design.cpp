@@ -40,7 +40,7 @@ void bind_profile_design(py::module_& module) {
           R"(Chunks of smallest to max_chunk_tokens with a history, together up to max_context_tokens.
 
 Sizes and histories are multiples of alignment where they can be; no pass is chosen that is
-expected to take longer than longest_pass_ms.)");
+expected to take longer than longest_pass_ms, but where too few others are left for a fit.)");
   module.def(
       "scouting_passes", [](const ProfileSpace& space) { return to_pairs(scouting_passes(space)); },
       py::arg("space"),

@@ -15,8 +15,6 @@ namespace {
 constexpr std::size_t kMaxCapacity = 1'000'000;
 // A step counts half as much as one that came this many steps later.
 constexpr double kHalfLifeSteps = 64.0;
-// A worse posed profile would lose its digits in normal equations.
-constexpr double kMaxPriorCondition = 1e6;
 // A device that has become a million times slower or faster has not drifted.
 constexpr double kMostScale = 1e6;
 // Steps of fewer tokens tell of the constant alone: they are no evidence of drift.
@@ -40,11 +38,10 @@ double tokens_ms(const LatencyModel& model, const StepFeatures& features) {
 
 // A step whose tokens cost as much as this tells as much as any: the profile's lower quartile.
 double telling_ms_of(std::span<const MeasuredStep> steps, const LatencyModel& model) {
-  std::vector<double> sorted;
-  sorted.reserve(steps.size());
-  for (const MeasuredStep& step : steps) {
-    sorted.push_back(tokens_ms(model, step.features));
-  }
+  std::vector<double> sorted(steps.size());
+  std::ranges::transform(steps, sorted.begin(), [&model](const MeasuredStep& step) {
+    return tokens_ms(model, step.features);
+  });
   std::ranges::sort(sorted);
   return sorted[sorted.size() / 4];
 }
@@ -66,9 +63,6 @@ Calibrator::Calibrator(std::span<const MeasuredStep> profile, std::size_t capaci
   std::ranges::copy(profile, steps_.begin());
   try {
     profile_fit_ = fit_latency_model(profile, workspace_);
-    if (profile_fit_.condition_number > kMaxPriorCondition) {
-      return;
-    }
     model_ = profile_fit_.model;
     // The prior is what that fit believed; an outlier in it would pull at every refit.
     const std::vector<MeasuredStep> believed = inliers_of(profile, workspace_);

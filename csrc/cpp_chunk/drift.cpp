@@ -17,8 +17,8 @@ constexpr double kNoiseShare = 1.5;
 std::optional<double> drift_factor(std::array<double, kDriftSteps> log_ratios, double noise) {
   std::ranges::sort(log_ratios);
   const double median = 0.5 * (log_ratios[kDriftSteps / 2 - 1] + log_ratios[kDriftSteps / 2]);
-  const auto num_on_its_side = std::ranges::count_if(
-      log_ratios, [median](double value) { return (value > 0.0) == (median > 0.0); });
+  const auto num_on_its_side =
+      std::ranges::count_if(log_ratios, [median](double value) { return value * median > 0.0; });
   if (std::abs(median) < std::max(kLeastDrift, kNoiseShare * noise) ||
       num_on_its_side < kFewestOnOneSide) {
     return std::nullopt;

@@ -81,10 +81,12 @@ void ChunkPlanner::price_by_slowest(std::span<const PromptWork> prompts) {
   solver_.set_model(stages_[slowest_stage_]);
 }
 
-void ChunkPlanner::set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens) {
+void ChunkPlanner::set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens,
+                               std::int64_t tokens_each) {
   check_counts({.num_tokens = num_decodes, .num_computed_tokens = num_computed_tokens});
+  check_counts({.num_tokens = tokens_each});
   decodes_ = {};
-  decodes_.add_decodes(num_decodes, num_computed_tokens);
+  decodes_.add_decodes(num_decodes, num_computed_tokens, tokens_each);
   // A decode waits for its token: it is in one of the steps in flight, of which there are as many
   // as stages.
   decodes_ *= 1.0 / static_cast<double>(stages_.size());
@@ -188,7 +190,7 @@ void ChunkPlanner::begin_step() {
   solver_.begin_step(targets_.at(step_index_), targets_.rest());
 }
 
-void ChunkPlanner::scheduled(std::int64_t step, std::span<const Chunk> prefills) {
+void ChunkPlanner::step_scheduled(std::int64_t step, std::span<const Chunk> prefills) {
   UncutWork work;
   for (const Chunk& chunk : prefills) {
     check_counts(chunk);
@@ -203,7 +205,7 @@ void ChunkPlanner::scheduled(std::int64_t step, std::span<const Chunk> prefills)
   ++step_index_;
 }
 
-void ChunkPlanner::left(std::int64_t step) {
+void ChunkPlanner::step_left(std::int64_t step) {
   std::erase_if(in_flight_, [step](const InFlight& inside) { return inside.step <= step; });
 }
 

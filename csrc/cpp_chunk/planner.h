@@ -36,8 +36,8 @@ struct PlannerSettings {
 /// prompts come late: BusyPeriod tells from the prompts that have joined how long steps may be.
 /// Decodes cost time in each step: the more of them, the fewer and longer steps are best.
 ///
-/// Work is counted in tokens, by what set_backlog and scheduled say: nothing that was only asked
-/// for counts.
+/// Work is counted in tokens, by what set_backlog and step_scheduled say: nothing that was only
+/// asked for counts.
 class ChunkPlanner final : public ChunkPolicy {
  public:
   /// \param stages with what a step costs beyond its compute (the engine's gap) in the constants
@@ -48,14 +48,15 @@ class ChunkPlanner final : public ChunkPolicy {
   /// \param target_ms as in PlannerSettings
   void set_stages(const Stages& stages, std::optional<double> target_ms = std::nullopt);
 
-  void set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens) override;
+  void set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens,
+                   std::int64_t tokens_each) override;
   void set_backlog(std::span<const PromptWork> prompts, std::size_t num_under_way) override;
   void begin_step() override;
   [[nodiscard]] std::int64_t chunk_tokens(const PromptWork& prompt,
                                           std::int64_t max_tokens) override;
   void add_chunk(const Chunk& chunk) override;
-  void scheduled(std::int64_t step, std::span<const Chunk> prefills) override;
-  void left(std::int64_t step) override;
+  void step_scheduled(std::int64_t step, std::span<const Chunk> prefills) override;
+  void step_left(std::int64_t step) override;
 
   /// \brief chunk_tokens for a prompt that shall take no more than a part of the step's time, but
   /// for one alignment step of tokens.

@@ -21,10 +21,10 @@ inline constexpr std::int64_t kTellEverySteps = 64;
 /// What a scheduler calls, in this order: set_decodes and set_backlog when requests have come,
 /// gone, or ended their prefill since the last step, and every kTellEverySteps; begin_step; then
 /// for every prefill that could have a chunk chunk_tokens, followed by add_chunk once it has one,
-/// and for every decode add_chunk alone; scheduled once the step is complete, under its number;
-/// left, and measured, once it has left the last stage.
-/// What was asked and added counts for the step under way alone: what is done is what scheduled
-/// says.
+/// and for every decode add_chunk alone; step_scheduled once the step is complete, under its
+/// number; step_left, and measured, once it has left the last stage.
+/// What was asked and added counts for the step under way alone: what is done is what
+/// step_scheduled says.
 /// A policy may throw InvalidArgument for counts outside of [0, kMaxTokens]. Not thread-safe.
 class ChunkPolicy {
  public:
@@ -37,7 +37,9 @@ class ChunkPolicy {
 
   /// \brief How many requests are past their prefill, each in one of the steps in flight.
   /// \param num_computed_tokens the sum of their histories
-  virtual void set_decodes(std::int64_t /*num_decodes*/, std::int64_t /*num_computed_tokens*/) {}
+  /// \param tokens_each more than 1 with speculative tokens
+  virtual void set_decodes(std::int64_t /*num_decodes*/, std::int64_t /*num_computed_tokens*/,
+                           std::int64_t /*tokens_each*/) {}
 
   /// \brief What waits or is part-way, as it stands before the next step.
   /// \param prompts first those under way, then those that wait, first come first; tokens > 0; of
@@ -61,10 +63,10 @@ class ChunkPolicy {
   /// \brief A step went off.
   /// \param step its number; they rise
   /// \param prefills its chunks without the decodes
-  virtual void scheduled(std::int64_t /*step*/, std::span<const Chunk> /*prefills*/) {}
+  virtual void step_scheduled(std::int64_t /*step*/, std::span<const Chunk> /*prefills*/) {}
 
   /// \brief A step has left the last stage, and so have all before it.
-  virtual void left(std::int64_t /*step*/) {}
+  virtual void step_left(std::int64_t /*step*/) {}
 
   /// \brief How long a step took on its slowest stage, for policies that learn while serving.
   virtual void measured(const StepFeatures& /*features*/, double /*latency_ms*/) {}

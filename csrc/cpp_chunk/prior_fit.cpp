@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <string>
 
 #include "cpp_chunk/error.h"
+#include "cpp_chunk/feature_row.h"
 #include "cpp_chunk/log_ratio.h"
 #include "cpp_chunk/normal_equations.h"
 
@@ -19,8 +21,6 @@ constexpr int kScale = kUnknowns - 1;
 constexpr double kPriorWeight = 6.0;
 // The factor stays where it was unless recent steps say otherwise.
 constexpr double kScaleWeight = 2.0;
-constexpr int kIterations = 6;
-constexpr double kConverged = 1e-6;
 // As in the fit of a profile: noise always granted, Tukey's constant, MAD to standard deviation.
 constexpr double kScaleFloor = 0.02;
 constexpr double kTukey = 4.685;
@@ -28,13 +28,14 @@ constexpr double kMadToSigma = 1.4826;
 
 using Equations = NormalEquations<kUnknowns>;
 
-// What a step costs for each unknown, as a share of the time it took. Everything is in units of
-// the prior times the factor expected: so the prior counts the same on a device of any speed.
-Equations::Vector share_row(const MeasuredStep& step, const FeatureRow& unit) {
+// What a step costs for each unknown, as a share of the time it took. Unknowns are the prior's, and
+// steps are as many times slower as expected: so the prior counts the same on a device of any
+// speed.
+Equations::Vector share_row(const MeasuredStep& step, double scale) {
   const FeatureRow row = feature_row(step.features);
   Equations::Vector shares = Equations::Vector::Zero();
   for (std::size_t column = 0; column < kNumCoefficients; ++column) {
-    shares(static_cast<Eigen::Index>(column)) = row[column] * unit[column] / step.latency_ms;
+    shares(static_cast<Eigen::Index>(column)) = row[column] * scale / step.latency_ms;
   }
   return shares;
 }
@@ -49,18 +50,13 @@ PriorFit::PriorFit(std::span<const MeasuredStep> prior, std::size_t max_recent)
     : prior_(prior.begin(), prior.end()),
       inlier_weights_(max_recent),
       sorted_(prior.size() + max_recent) {
-  FeatureRow squares{};
+  FeatureRow sums{};
   for (const MeasuredStep& step : prior_) {
     const FeatureRow row = feature_row(step.features);
-    for (std::size_t column = 0; column < kNumCoefficients; ++column) {
-      squares[column] += std::pow(row[column] / step.latency_ms, 2);
-    }
+    std::ranges::transform(sums, row, sums.begin(), std::plus());
   }
-  for (std::size_t column = 0; column < kNumCoefficients; ++column) {
-    unit_[column] = 1.0 / std::sqrt(squares[column]);
-    if (!std::isnormal(unit_[column])) {
-      throw InvalidArgument("the prior has a column without a value: it carries no fit");
-    }
+  if (!std::ranges::all_of(sums, [](double sum) { return sum > 0.0; })) {
+    throw InvalidArgument("the prior has a column without a value: it carries no fit");
   }
 }
 
@@ -73,53 +69,43 @@ PriorFitReport PriorFit::fit(std::span<const WeightedStep> recent, const Latency
   const double sigma = sigma_of(recent, start);
   const double prior_step_weight = kPriorWeight / static_cast<double>(prior_.size());
 
+  Equations equations;
   // Prior steps take as many times what they took as the last unknown says.
-  Equations of_prior;
   for (const MeasuredStep& step : prior_) {
-    Equations::Vector row = share_row(step, unit_);
+    Equations::Vector row = share_row(step, 1.0);
     row(kScale) = -1.0;
-    of_prior.add(row, 0.0, prior_step_weight);
+    equations.add(row, 0.0, prior_step_weight);
   }
-  of_prior.add(Equations::Vector::Unit(kScale), 1.0, kScaleWeight);
+  equations.add(Equations::Vector::Unit(kScale), 1.0, kScaleWeight);
+  for (std::size_t i = 0; i < recent.size(); ++i) {
+    const double ratio = log_ratio(start, recent[i].step);
+    const double slack = std::max(0.0, 1.0 - std::pow(ratio / (kTukey * sigma), 2));
+    inlier_weights_[i] = recent[i].weight * slack * slack;
+    // An outlier's row may be beyond what a double holds.
+    if (inlier_weights_[i] > 0.0) {
+      equations.add(share_row(recent[i].step, scale), 1.0,
+                    inlier_weights_[i] * std::pow(logarithmic(ratio), 2));
+    }
+  }
 
-  FeatureRow unit_now = unit_;
-  std::ranges::for_each(unit_now, [scale](double& unit) { unit *= scale; });
-  PriorFitReport report{.fit = {.model = start}, .scale = scale};
-  Equations::Vector solution = Equations::Vector::Zero();
-  for (int iteration = 0; iteration < kIterations; ++iteration) {
-    Equations equations = of_prior;
-    for (std::size_t i = 0; i < recent.size(); ++i) {
-      const double ratio = log_ratio(report.fit.model, recent[i].step);
-      const double slack = std::max(0.0, 1.0 - std::pow(ratio / (kTukey * sigma), 2));
-      inlier_weights_[i] = recent[i].weight * slack * slack;
-      // An outlier's row may be beyond what a double holds.
-      if (inlier_weights_[i] > 0.0) {
-        equations.add(share_row(recent[i].step, unit_now), 1.0,
-                      inlier_weights_[i] * std::pow(logarithmic(ratio), 2));
-      }
-    }
-    const Equations::Vector previous = solution;
-    solution = equations.solve();
-    FeatureRow values{};
-    for (std::size_t column = 0; column < kNumCoefficients; ++column) {
-      values[column] = solution(static_cast<Eigen::Index>(column)) * unit_now[column];
-      report.fit.at_bound[column] = values[column] <= 0.0;
-    }
-    report.scale = scale * solution(kScale);
-    report.fit.condition_number = equations.condition_number<static_cast<int>(kNumCoefficients)>();
-    const bool is_finite = std::ranges::all_of(values, [](double v) { return std::isfinite(v); });
-    if (!is_finite || !std::isnormal(report.scale) ||
-        !(report.fit.condition_number <= kMaxConditionNumber)) {
-      throw FitRefused(RefusalReason::rank_deficient,
-                       "profile and recent steps carry no fit: condition number " +
-                           shown(report.fit.condition_number) + ", limit " +
-                           shown(kMaxConditionNumber));
-    }
-    report.fit.model = LatencyModel(coefficients_of(values));
-    if ((solution - previous).norm() <= kConverged * solution.norm()) {
-      break;
-    }
+  const Equations::Vector solution = equations.solve();
+  PriorFitReport report;
+  FeatureRow values{};
+  for (std::size_t column = 0; column < kNumCoefficients; ++column) {
+    values[column] = solution(static_cast<Eigen::Index>(column)) * scale;
+    report.fit.at_bound[column] = values[column] <= 0.0;
   }
+  report.scale = scale * solution(kScale);
+  report.fit.condition_number = equations.condition_number<static_cast<int>(kNumCoefficients)>();
+  const bool is_finite = std::ranges::all_of(values, [](double v) { return std::isfinite(v); });
+  if (!is_finite || !std::isnormal(report.scale) ||
+      !(report.fit.condition_number <= kMaxConditionNumber)) {
+    throw FitRefused(RefusalReason::rank_deficient,
+                     "profile and recent steps carry no fit: condition number " +
+                         shown(report.fit.condition_number) + ", limit " +
+                         shown(kMaxConditionNumber));
+  }
+  report.fit.model = LatencyModel(coefficients_of(values));
   judge(recent, prior_step_weight, report);
   return report;
 }

@@ -11,6 +11,7 @@
 
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/feature_row.h"
+#include "cpp_chunk/fit.h"
 #include "cpp_chunk/latency_model.h"
 #include "cpp_chunk/normal_equations.h"
 
@@ -216,6 +217,30 @@ double mean_variance_with(const Row& row, const Information& covariance,
   return covariance.cwiseProduct(region).sum() - gain.dot(region * gain) / (1.0 + row.dot(gain));
 }
 
+// The longest time that a pass may be expected to take: the space's own, or what it takes to have
+// as many different passes as a fit needs.
+double longest_pass_ms(const ProfileSpace& space, std::span<const Chunk> all,
+                       std::span<const Chunk> taken, const LatencyModel& guess) {
+  std::vector<Chunk> different;
+  for (const Chunk& chunk : taken) {
+    if (!contains(different, chunk)) {
+      different.push_back(chunk);
+    }
+  }
+  std::vector<double> untaken_ms;
+  for (const Chunk& chunk : all) {
+    if (!contains(taken, chunk)) {
+      untaken_ms.push_back(guess.step_ms(features_of(chunk)));
+    }
+  }
+  if (different.size() >= kMinFitPoints || untaken_ms.empty()) {
+    return space.longest_pass_ms;
+  }
+  std::ranges::sort(untaken_ms);
+  const std::size_t num_needed = std::min(kMinFitPoints - different.size(), untaken_ms.size());
+  return std::max(space.longest_pass_ms, untaken_ms[num_needed - 1]);
+}
+
 // Of the passes that were measured once, those that are furthest from the guess.
 std::vector<Chunk> most_doubtful(std::span<const MeasuredPass> measured, const LatencyModel& guess,
                                  std::size_t num_passes) {
@@ -290,13 +315,14 @@ std::vector<Chunk> next_passes(const ProfileSpace& space, std::span<const Measur
     information += row * row.transpose();
   }
 
+  const double longest_ms = longest_pass_ms(space, all, taken, guess);
   std::vector<Chunk> chosen;
   for (std::size_t i = 0; i < num_new; ++i) {
     const Information covariance = information.inverse();
     double least = std::numeric_limits<double>::infinity();
     const Chunk* best = nullptr;
     for (const Chunk& chunk : all) {
-      if (guess.step_ms(features_of(chunk)) > space.longest_pass_ms || contains(taken, chunk) ||
+      if (guess.step_ms(features_of(chunk)) > longest_ms || contains(taken, chunk) ||
           contains(chosen, chunk)) {
         continue;
       }

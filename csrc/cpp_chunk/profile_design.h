@@ -15,7 +15,8 @@ struct ProfileSpace {
   std::int64_t max_chunk_tokens = 1;    ///< >= smallest_chunk_tokens
   std::int64_t max_context_tokens = 1;  ///< chunk and history together; >= max_chunk_tokens
   std::int64_t alignment = 1;           ///< sizes and histories are multiples where they can be
-  double longest_pass_ms = 1e300;       ///< no pass is chosen that is expected to take longer
+  double longest_pass_ms = 1e300;       ///< no pass is chosen that is expected to take longer, but
+                                        ///< where too few others are left for a fit
 };
 
 /// \brief One pass as it ran: one chunk, and what the slowest stage took.

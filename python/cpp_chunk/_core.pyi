@@ -325,10 +325,10 @@ class ChunkPolicy:
     To be subclassed; __init__ must call super().__init__(). A scheduler calls, in this order:
     set_decodes and set_backlog when requests have come, gone, or ended their prefill since the last
     step; begin_step; then, first come first served, chunk_tokens followed by add_chunk for every
-    prefill, and add_chunk alone for every decode; scheduled once the step is complete; left, and
-    measured, once it has left the last stage. What was asked and added counts for the step under way
-    alone: what is done is what scheduled says.
-    set_decodes, scheduled, left and measured need not be there.
+    prefill, and add_chunk alone for every decode; step_scheduled once the step is complete; step_left,
+    and measured, once it has left the last stage. What was asked and added counts for the step under way
+    alone: what is done is what step_scheduled says.
+    set_decodes, step_scheduled, step_left and measured need not be there.
     """
     def __init__(self) -> None: ...
     def add_chunk(self, num_tokens: int, num_computed_tokens: int) -> None:
@@ -341,15 +341,8 @@ class ChunkPolicy:
         max_tokens: what the engine still admits to the step. In [0, min(remaining_tokens, max_tokens)];
         0 leaves the prompt to a later step.
         """
-    def left(self, step: int) -> None:
-        """The step of this number has left the last stage, and so have all before it."""
     def measured(self, features: StepFeatures, latency_ms: float) -> None:
         """How long a step took on its slowest stage, for policies that learn while serving."""
-    def scheduled(self, step: int, prefills: collections.abc.Sequence[tuple[int, int]]) -> None:
-        """A step went off, with this number; numbers rise.
-
-        prefills: [(num_tokens, num_computed_tokens), ...], its chunks without the decodes.
-        """
     def set_backlog(
         self, prompts: collections.abc.Sequence[tuple[int, int]], num_under_way: int
     ) -> None:
@@ -359,15 +352,27 @@ class ChunkPolicy:
         wait, first come first; num_under_way: how many of them, from the front, have chunks in earlier
         steps.
         """
-    def set_decodes(self, num_decodes: int, num_computed_tokens: int) -> None:
-        """How many requests are past their prefill, and the sum of their histories."""
+    def set_decodes(self, num_decodes: int, num_computed_tokens: int, tokens_each: int = 1) -> None:
+        """How many requests are past their prefill, and the sum of their histories.
+
+        tokens_each: more than 1 with speculative tokens.
+        """
+    def step_left(self, step: int) -> None:
+        """The step of this number has left the last stage, and so have all before it."""
+    def step_scheduled(
+        self, step: int, prefills: collections.abc.Sequence[tuple[int, int]]
+    ) -> None:
+        """A step went off, with this number; numbers rise.
+
+        prefills: [(num_tokens, num_computed_tokens), ...], its chunks without the decodes.
+        """
 
 class ChunkPlanner(ChunkPolicy):
     """Chunks of the step times that suit the backlog: what serves in vLLM.
 
     The target is set when a prompt joins an idle pipeline, raised when the backlog or the decodes have
-    grown, and falls only once the work that it was set for is done or has gone away. scheduled and left
-    tell what is done, and when the pipeline is idle. Not thread-safe.
+    grown, and falls only once the work that it was set for is done or has gone away. step_scheduled
+    and step_left tell what is done, and when the pipeline is idle. Not thread-safe.
     """
     def __init__(
         self,
@@ -544,7 +549,7 @@ class ProfileSpace:
         """Chunks of smallest to max_chunk_tokens with a history, together up to max_context_tokens.
 
         Sizes and histories are multiples of alignment where they can be; no pass is chosen that is
-        expected to take longer than longest_pass_ms.
+        expected to take longer than longest_pass_ms, but where too few others are left for a fit.
         """
 
 class SimulatedRequest:

@@ -24,6 +24,7 @@ _TEXT: Final = "a text"
 _TEXT_OR_NULL: Final = "a text, or null"
 _SIZE: Final = "a whole number of at least 1"
 _SIZE_OR_NULL: Final = "a whole number of at least 1, or null"
+_SHARE_OR_NULL: Final = "a number of at least 0 and below 1, or null"
 _FLAG_OR_NULL: Final = "true, false, or null"
 _SHA256: Final = "^[0-9a-f]{64}$"
 _DIGEST_DIGITS: Final = 16
@@ -58,7 +59,11 @@ class Deployment(BaseModel):
     max_num_batched_tokens: int | None = Field(default=None, ge=1, description=_SIZE_OR_NULL)
     max_model_len: int | None = Field(default=None, ge=1, description=_SIZE_OR_NULL)
     max_num_seqs: int | None = Field(default=None, ge=1, description=_SIZE_OR_NULL)
+    # These two clip chunks and histories, those of the profile's passes as well.
+    long_prefill_token_threshold: int | None = Field(default=None, ge=1, description=_SIZE_OR_NULL)
+    watermark: float | None = Field(default=None, ge=0, lt=1, description=_SHARE_OR_NULL)
     async_scheduling: bool | None = Field(default=None, description=_FLAG_OR_NULL)
+    use_v2_model_runner: bool | None = Field(default=None, description=_FLAG_OR_NULL)
     execution: str = Field(description='"eager", or "graphs: " and vLLM\'s two modes')
     attention_backend: str | None = Field(default=None, description=_TEXT_OR_NULL)
     speculative_method: str | None = Field(default=None, description=_TEXT_OR_NULL)
@@ -111,7 +116,11 @@ class Deployment(BaseModel):
             max_num_batched_tokens=size("scheduler_config.max_num_batched_tokens"),
             max_model_len=size("model_config.max_model_len"),
             max_num_seqs=size("scheduler_config.max_num_seqs"),
+            # vLLM says 0 where there is none.
+            long_prefill_token_threshold=size("scheduler_config.long_prefill_token_threshold"),
+            watermark=_share(vllm_config, "scheduler_config.watermark"),
             async_scheduling=flag("scheduler_config.async_scheduling"),
+            use_v2_model_runner=flag("use_v2_model_runner"),
             execution=_execution(
                 _name(of("compilation_config.mode")),
                 _name(of("compilation_config.cudagraph_mode")),
@@ -187,6 +196,11 @@ def _setting(vllm_config: Any, path: str) -> Any:
 def _size(vllm_config: Any, path: str) -> int | None:
     value = _setting(vllm_config, path)
     return value if isinstance(value, int) and value >= 1 else None
+
+
+def _share(vllm_config: Any, path: str) -> float | None:
+    value = _setting(vllm_config, path)
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1 else None
 
 
 def _flag(vllm_config: Any, path: str) -> bool | None:

@@ -54,6 +54,13 @@ def _hold_against(config: ProfilingChunkConfig, vllm_config: Any) -> None:
             f"{KEY}.enabled is true but pipeline_parallel_size is {stages}: "
             "allowed is 2 or more, since there is no pipeline to fill with one stage."
         )
+    if not _reaches_all_stages(vllm_config):
+        backend = vllm_config.parallel_config.distributed_executor_backend
+        raise ConfigError(
+            f"{KEY}.enabled is true but distributed_executor_backend is {backend}: allowed is one "
+            "that reaches all stages, such as mp or ray, since with this one each rank schedules "
+            "for itself and sees the times of its own stage only."
+        )
     if not vllm_config.scheduler_config.enable_chunked_prefill:
         raise ConfigError(
             f"{KEY}.enabled is true but enable_chunked_prefill is False: "
@@ -70,6 +77,16 @@ def _hold_against(config: ProfilingChunkConfig, vllm_config: Any) -> None:
             f"{KEY}.enabled is true but {other}: allowed is off, since that replaces the "
             "scheduler's choice of requests or chunks."
         )
+
+
+def _reaches_all_stages(vllm_config: Any) -> bool:
+    if vllm_config.parallel_config.distributed_executor_backend in {"mp", "ray"}:
+        return True
+    from vllm.v1.executor.abstract import Executor
+    from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+    # Whatever is derived from it has one worker: external_launcher, and classes that users bring.
+    return not issubclass(Executor.get_class(vllm_config), UniProcExecutor)
 
 
 @contextlib.contextmanager

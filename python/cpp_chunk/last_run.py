@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -62,13 +61,17 @@ class LastRun(BaseModel):
 
 def last_run_file() -> Path:
     """Where it is kept."""
-    return cache_dir() / "last_run.json"
+    # A folder that we make: the cache may be a volume's own, which often is open to everybody.
+    return cache_dir() / "reports" / "last_run.json"
 
 
 def write_last_run(run: LastRun) -> None:
-    """Replaces the last report. A full disk, or a folder of another's, is no error."""
-    with contextlib.suppress(OSError):
-        write_private(last_run_file(), run.model_dump_json(indent=1).encode())
+    """Replaces the last report.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_private(last_run_file(), run.model_dump_json(indent=1).encode())
 
 
 def read_last_run() -> LastRun | None:

@@ -129,17 +129,23 @@ def _derive_scheduler_cls(original: Function) -> Function:
     return get_scheduler_cls
 
 
-def _observe_wait(original: Function) -> Function:
-    def wait_for_comm(self: Any) -> None:
-        from cpp_chunk.worker.timer import StepTimer
+def _observe_wait(waits: Callable[[Any], bool]) -> Callable[[Function], Function]:
+    """Tells the timer of what has waited, if `waits` has said of the instance that it would."""
 
-        has_waited = vars(self).get("_comm_waited", False)
-        start_s = time.monotonic()
-        original(self)
-        if not has_waited:
-            StepTimer.observe_wait(time.monotonic() - start_s)
+    def wrap(original: Function) -> Function:
+        def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
+            from cpp_chunk.worker.timer import StepTimer
 
-    return wait_for_comm
+            is_wait = waits(self)
+            start_s = time.monotonic()
+            result = original(self, *args, **kwargs)
+            if is_wait:
+                StepTimer.observe_wait(time.monotonic() - start_s)
+            return result
+
+        return observed
+
+    return wrap
 
 
 FRONT_END = Seam(
@@ -183,7 +189,25 @@ LAZY_RECEIVE = Seam(
     why="a stage's compute begins where the lazy receive has waited; the wait itself stays where "
     "vLLM has it",
     retire="when vLLM times a stage's forward pass itself",
-    wrap=_observe_wait,
+    wrap=_observe_wait(lambda received: not vars(received).get("_comm_waited", False)),
+)
+TOKENS_V2 = Seam(
+    module="vllm.v1.worker.gpu.pp_utils",
+    cls="PPHandler",
+    attribute="get_prev_sampled_outputs",
+    why="with the V2 model runner a step begins with the wait for tokens that the last stage has "
+    "sampled: a round trip through the pipeline, and no compute",
+    retire="when vLLM times a stage's forward pass itself",
+    wrap=_observe_wait(lambda _: True),
+)
+TOKENS_V1 = Seam(
+    module="vllm.v1.worker.gpu_model_runner",
+    cls="GPUModelRunner",
+    attribute="_prepare_input_ids",
+    why="with the V1 model runner and asynchronous scheduling the same wait is in here, from 0.28; "
+    "before, it was where tokens are sampled, which is not timed",
+    retire="when vLLM times a stage's forward pass itself",
+    wrap=_observe_wait(lambda runner: getattr(runner, "_pp_recv_work", None) is not None),
 )
 
 
@@ -214,7 +238,7 @@ def _apply(seams: Iterable[Seam]) -> list[str]:
 
 
 def apply_worker() -> None:
-    """Applies the seam of a worker process, where its vLLM receives lazily at all."""
-    module = importlib.import_module(LAZY_RECEIVE.module)
-    if hasattr(module, LAZY_RECEIVE.cls):
-        LAZY_RECEIVE.apply()
+    """Applies the seams of a worker process: each wait that its model runner may meet in a step."""
+    for seam in (LAZY_RECEIVE, TOKENS_V2, TOKENS_V1):
+        if seam.is_loaded() and hasattr(sys.modules[seam.module], seam.cls):
+            seam.apply()

@@ -1,8 +1,8 @@
 """What the engine core tells the front end: a small file that one writes and the other reads.
 
 vLLM serves its metrics from the front end's process and drops what it does not know from the
-engine core's reports, so our few figures go by this file. It belongs to one engine, is readable
-by its user only, and goes with the front end.
+engine core's reports, so our few figures go by this file. It belongs to one engine, lies in a
+folder that its user alone may enter, and goes with the front end.
 """
 
 from __future__ import annotations
@@ -10,13 +10,18 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from cpp_chunk.private_file import read_private, replace_private
+
 STATUS_FILE_VARIABLE = "CPP_CHUNK_STATUS_FILE"
+# Some hundred times what there is to say.
+_MAX_BYTES: Final = 1 << 17
 
 
 class EngineStatus(BaseModel):
@@ -53,38 +58,41 @@ class EngineStatus(BaseModel):
 
 
 def make_status_file() -> Path:
-    """Makes an empty file and names it to the processes that this one will start."""
-    descriptor, name = tempfile.mkstemp(prefix="cpp-chunk-", suffix=".json")
-    os.close(descriptor)
-    os.environ[STATUS_FILE_VARIABLE] = name
+    """Names a file to the processes that this one will start, in a folder made for it.
+
+    In the temporary folder itself others could put something in its place, or in that of the
+    unfinished file that replaces it: everybody knows their names.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="cpp-chunk-"))
+    path = folder / "status.json"
+    os.environ[STATUS_FILE_VARIABLE] = str(path)
     owner = os.getpid()
 
     def remove() -> None:
-        # A forked child inherits this call, but not the file.
+        # A forked child inherits this call, but not the folder.
         if os.getpid() == owner:
-            Path(name).unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(remove)
-    return Path(name)
+    return path
 
 
 def write_status(status: EngineStatus) -> None:
-    """Replaces the file at once, so that a reader sees a whole one. A full disk is no error."""
+    """Replaces the file at once, so that a reader sees a whole one.
+
+    Raises:
+        OSError: it cannot be written, for other reasons than that its folder went with the reader.
+    """
     name = os.environ.get(STATUS_FILE_VARIABLE)
     if not name:
         return
-    with contextlib.suppress(OSError):
-        # 0600 from the start: the name is not secret.
-        unfinished = f"{name}.{os.getpid()}"
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(status.model_dump_json())
-        Path(unfinished).replace(name)
+    with contextlib.suppress(FileNotFoundError):
+        replace_private(Path(name), status.model_dump_json().encode(), is_durable=False)
 
 
 def read_status(path: Path) -> EngineStatus:
     """The engine core's figures; all zero before it has written any."""
     try:
-        return EngineStatus.model_validate_json(path.read_text(encoding="utf-8"))
+        return EngineStatus.model_validate_json(read_private(path, _MAX_BYTES))
     except (OSError, ValidationError):
         return EngineStatus()

@@ -9,8 +9,10 @@
 #include <limits>
 #include <new>
 #include <random>
+#include <tuple>
 #include <vector>
 
+#include "cpp_chunk/drift.h"
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/target.h"
 
@@ -329,7 +331,7 @@ TEST(Calibrator, ThrowsNothingButRefusals) {
   // Steps that leave the model by any factor, one way and back.
   Calibrator calibrator(profile(slowed(1.0)), 16);
   for (const double factor : {1e-300, 1e300, 1e-9, 1e9, 1e7, 1e-7, 1e5, 1e-5, 1.0}) {
-    for (int round = 0; round < 4; ++round) {
+    for (int round = 0; round < 60; ++round) {
       for (MeasuredStep step : served(slowed(1.0), 16)) {
         step.latency_ms *= factor;
         (void)calibrator.add(step.features, step.latency_ms);
@@ -343,24 +345,54 @@ TEST(Calibrator, ThrowsNothingButRefusals) {
   EXPECT_LT(mean_error(calibrator.refit().model, profile(slowed(1.0))), 0.01);
 }
 
-TEST(Calibrator, AnIllPosedProfileIsFittedWithTheRest) {
-  // Sizes that are nearly one: a fit, but none that would hold the rest.
-  std::vector<MeasuredStep> steps;
-  for (const std::int64_t num_tokens : {1000, 1001, 1002, 1003}) {
-    for (const std::int64_t history : {0, 4096, 16384, 65536}) {
-      MeasuredStep step;
-      step.features.add({.num_tokens = num_tokens, .num_computed_tokens = history});
-      step.latency_ms = slowed(1.0).step_ms(step.features);
-      steps.push_back(step);
+TEST(Calibrator, ANearlyIllPosedProfileHarmsNothing) {
+  // Sizes that are nearly one: a fit of condition 5e6 or 4e7, or none.
+  for (const std::int64_t size : {1000, 3000, 10'000}) {
+    std::vector<MeasuredStep> steps;
+    for (const std::int64_t num_tokens : {size, size + 1, size + 2, size + 3}) {
+      for (const std::int64_t history : {0, 4096, 16384, 65536}) {
+        MeasuredStep step;
+        step.features.add({.num_tokens = num_tokens, .num_computed_tokens = history});
+        step.latency_ms = slowed(1.0).step_ms(step.features);
+        steps.push_back(step);
+      }
+    }
+    const auto now = served(slowed(1.0), 128);
+    Calibrator calibrator(noisy(steps, 1), 128);
+    EXPECT_LT(mean_error(follow(calibrator, noisy(now, 2)), now), 0.02) << size;
+  }
+}
+
+TEST(Calibrator, WhatTellsOfDriftCostsHalfOfAProfilesTokens) {
+  // The lower quartile of the profile is its 1024 tokens behind 4096.
+  for (const auto& [costs, little, enough] :
+       {std::tuple(kKimi, 660, 720), std::tuple(kTiny, 1800, 1920)}) {
+    for (const std::int64_t num_tokens : {little, enough}) {
+      Calibrator calibrator(profile(LatencyModel(costs)), 16);
+      StepFeatures features;
+      features.add({.num_tokens = num_tokens, .num_computed_tokens = 0});
+      for (std::size_t i = 0; i < kDriftSteps; ++i) {
+        (void)calibrator.add(features, 2.0 * LatencyModel(costs).step_ms(features));
+      }
+      (void)calibrator.refit();
+      EXPECT_EQ(calibrator.num_drifts(), num_tokens == enough ? 1U : 0U) << num_tokens;
     }
   }
-  Calibrator calibrator(steps, 128);
-  EXPECT_LT(mean_error(follow(calibrator, profile(slowed(1.0))), profile(slowed(1.0))), 1e-3);
+}
+
+TEST(Calibrator, FewerStepsAreNoDrift) {
+  // In a ring that is full, too.
+  Calibrator calibrator(profile(slowed(1.0)), kDriftSteps - 1);
+  (void)follow(calibrator, served(slowed(1.0), 16));
+  (void)follow(calibrator, served(slowed(1.5), 32));
+  EXPECT_EQ(calibrator.num_drifts(), 0U);
 }
 
 TEST(Calibrator, RefusesBadArguments) {
   EXPECT_THROW(Calibrator({}, 0), InvalidArgument);
-  EXPECT_THROW(Calibrator({}, 10'000'000), InvalidArgument);
+  EXPECT_EQ(Calibrator({}, 1).capacity(), 1U);
+  EXPECT_EQ(Calibrator({}, 1'000'000).capacity(), 1'000'000U);
+  EXPECT_THROW(Calibrator({}, 1'000'001), InvalidArgument);
   std::vector<MeasuredStep> steps = profile(slowed(1.0));
   steps.front().latency_ms = -1.0;
   EXPECT_THROW(Calibrator(steps, 8), InvalidArgument);

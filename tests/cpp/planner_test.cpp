@@ -66,7 +66,7 @@ class Server {
     }
     if (has_news_ || num_decodes != num_decodes_) {
       // As many again are in each of the other steps in flight.
-      planner_.set_decodes(4 * num_decodes, 4 * num_decodes * kDecodeHistory);
+      planner_.set_decodes(4 * num_decodes, 4 * num_decodes * kDecodeHistory, 1);
       planner_.set_backlog(prompts_, num_under_way_);
     }
     has_news_ = false;
@@ -94,7 +94,7 @@ class Server {
         break;
       }
     }
-    planner_.scheduled(++last_step_, prefills);
+    planner_.step_scheduled(++last_step_, prefills);
     has_news_ = std::erase_if(prompts_,
                               [](const PromptWork& prompt) { return prompt.num_tokens == 0; }) > 0;
     num_under_way_ = static_cast<std::size_t>(std::ranges::count_if(
@@ -103,7 +103,7 @@ class Server {
   }
 
   // The oldest step leaves the last stage.
-  void leave() { planner_.left(last_step_ - --num_in_flight_); }
+  void leave() { planner_.step_left(last_step_ - --num_in_flight_); }
 
   // All steps do: the pipeline is idle.
   void drain() {
@@ -281,7 +281,7 @@ TEST(ChunkPlanner, DecodesMakeStepsLonger) {
   ChunkPlanner planner(equal_stages(), {.limits = kLimits});
   const std::array prompt{PromptWork{.num_tokens = 131'072}};
   // A quarter of them in each of the steps in flight.
-  planner.set_decodes(400, 400 * kDecodeHistory);
+  planner.set_decodes(400, 400 * kDecodeHistory, 1);
   planner.set_backlog(prompt, 0);
   planner.begin_step();
   planner.add_decodes(100, 100 * kDecodeHistory);
@@ -299,9 +299,9 @@ TEST(ChunkPlanner, DecodesThatCameLaterMakeStepsLongerToo) {
   std::vector<PromptWork> prompts{{.num_tokens = 131'072}};
   planner.set_backlog(prompts, 0);
   const double alone_ms = planner.target_ms();
-  planner.scheduled(1, std::array{Chunk{.num_tokens = 4096}});
+  planner.step_scheduled(1, std::array{Chunk{.num_tokens = 4096}});
   prompts[0] = {.num_tokens = 126'976, .num_computed_tokens = 4096};
-  planner.set_decodes(4000, 4000 * kDecodeHistory);
+  planner.set_decodes(4000, 4000 * kDecodeHistory, 1);
   planner.set_backlog(prompts, 1);
   StepFeatures decodes;
   decodes.add_decodes(1000, 1000 * kDecodeHistory);
@@ -345,16 +345,16 @@ TEST(ChunkPlanner, StepsAreKnownByNumber) {
   const std::array prompt{PromptWork{.num_tokens = 131'072}};
   planner.set_backlog(prompt, 0);
   for (std::int64_t step = 0; step < 8; ++step) {
-    planner.scheduled(
+    planner.step_scheduled(
         7 + step, std::array{Chunk{.num_tokens = 16'384, .num_computed_tokens = 16'384 * step}});
   }
-  planner.left(13);
-  planner.left(3);  // long ago
+  planner.step_left(13);
+  planner.step_left(3);  // long ago
   const std::array next{PromptWork{.num_tokens = 20'000}};
   planner.set_backlog(next, 0);
   EXPECT_GT(planner.target_ms(), best_ms(20'000));  // busy: step 14 is inside
-  planner.scheduled(15, std::array{Chunk{.num_tokens = 20'000}});
-  planner.left(15);
+  planner.step_scheduled(15, std::array{Chunk{.num_tokens = 20'000}});
+  planner.step_left(15);
   const std::array last{PromptWork{.num_tokens = 30'000}};
   planner.set_backlog(last, 0);
   EXPECT_DOUBLE_EQ(planner.target_ms(), best_ms(30'000));
@@ -391,11 +391,11 @@ TEST(ChunkPlanner, EveryPromptLengthLetsTheTargetFall) {
     while (left > 0) {
       planner.begin_step();
       const std::int64_t chunk = std::min<std::int64_t>(left, 333);
-      planner.scheduled(++step, std::array{Chunk{.num_tokens = chunk}});
+      planner.step_scheduled(++step, std::array{Chunk{.num_tokens = chunk}});
       left -= chunk;
     }
     // The last step is still inside, and the next prompt is short.
-    planner.left(step - 1);
+    planner.step_left(step - 1);
     const double target_ms = planner.target_ms();
     const std::array next{PromptWork{.num_tokens = 500}};
     planner.set_backlog(next, 0);

@@ -87,9 +87,33 @@ TEST(PriorFit, CountsThePriorTheSameAtAnySpeed) {
 TEST(PriorFit, AStepTooFastPullsAsHardAsOneTooSlow) {
   PriorFit fit(prior(), 8);
   const auto scale_with = [&fit](double factor) {
-    return fit.fit(repeated(measured(truth(), {2048, 0}, factor), 2), truth(), 1.0).scale;
+    return fit.fit(repeated(measured(truth(), {2048, 0}, factor), 1), truth(), 1.0).scale;
   };
-  EXPECT_NEAR(std::log(scale_with(1.5)) / -std::log(scale_with(1.0 / 1.5)), 1.0, 0.2);
+  for (const double factor : {1.5, 2.0}) {
+    EXPECT_NEAR(std::log(scale_with(factor)) / -std::log(scale_with(1.0 / factor)), 1.0, 0.1);
+  }
+}
+
+TEST(PriorFit, FewStepsMoveTheSpeedALittle) {
+  // How far depends on the weights of the prior (6) and of its factor (2).
+  PriorFit fit(prior(), 64);
+  const auto scale_with = [&fit](std::size_t num_steps) {
+    return fit.fit(repeated(measured(truth(), {2048, 0}, 1.5), num_steps), truth(), 1.0).scale;
+  };
+  EXPECT_NEAR(scale_with(1), 1.09, 0.02);
+  EXPECT_NEAR(scale_with(24), 1.24, 0.03);
+}
+
+TEST(PriorFit, StepsAsPredictedWeighAsTheirNeighbours) {
+  PriorFit fit(prior(), 16);
+  const auto scale_with = [&fit](double factor) {
+    auto recent = repeated(measured(truth(), {2048, 0}, factor), 8);
+    for (std::size_t i = 0; i < 4; ++i) {
+      recent[i].step.latency_ms *= 1.2;
+    }
+    return fit.fit(recent, truth(), 1.0).scale;
+  };
+  EXPECT_NEAR(scale_with(1.0), scale_with(1.0 + 1e-9), 1e-8);
 }
 
 TEST(PriorFit, OutliersCountNothing) {
@@ -111,6 +135,18 @@ TEST(PriorFit, WeighsSteps) {
   std::ranges::for_each(light, [](WeightedStep& step) { step.weight = 1e-6; });
   EXPECT_NEAR(fit.fit(light, truth(), 1.0).scale, 1.0, 1e-3);
   EXPECT_GT(fit.fit(recent, truth(), 1.0).scale, 1.2);
+}
+
+TEST(PriorFit, StepsOfNoWeightNeitherWidenNorSpoil) {
+  auto recent = repeated(measured(truth(), {2048, 0}), 64);
+  for (std::size_t i = 0; i < 48; ++i) {
+    recent[i] = {.step = measured(truth(), {2048, 0}, i < 40 ? 1.08 : 1.15), .weight = 1e-12};
+  }
+  const FitReport report = PriorFit(prior(), 64).fit(recent, truth(), 1.0).fit;
+  // What noise is granted is the others': 9.4 % is its limit.
+  EXPECT_EQ(report.num_outliers, 8U);
+  EXPECT_LT(report.p95_relative_error, 1e-6);
+  EXPECT_LT(report.mean_relative_error, 1e-6);
 }
 
 TEST(PriorFit, ReportsWhatIsLeft) {

@@ -209,8 +209,26 @@ TEST(ProfileDesign, ChoosesNothingThatIsExpectedToTakeLonger) {
   space.longest_pass_ms = 200.0;
   // What is expected comes from short passes: it may be off, by less than this.
   EXPECT_LT(longest_ms(space), 300.0);
+}
+
+TEST(ProfileDesign, ChoosesWhatAFitNeedsWhereEverythingTakesLonger) {
+  ProfileSpace space = usual();
   space.longest_pass_ms = 1e-3;
-  EXPECT_TRUE(next_passes(space, scouts, 8, 0).empty());
+  auto measured = measure(attention_bound(), scouting_passes(space));
+  ASSERT_EQ(measured.size(), 5U);
+  // One that was measured twice is one to a fit's knowledge.
+  measured.push_back(measured.front());
+  const auto chosen = next_passes(space, measured, 8, 0);
+  ASSERT_EQ(chosen.size(), kMinFitPoints - 5);
+  // Among the shortest that there are.
+  const double shortest_ms = step_ms(attention_bound(), {space.smallest_chunk_tokens, 0});
+  for (const Chunk& chunk : chosen) {
+    EXPECT_LT(step_ms(attention_bound(), chunk), 2.0 * shortest_ms);
+  }
+  for (const Chunk& chunk : chosen) {
+    measured.push_back({.chunk = chunk, .latency_ms = step_ms(attention_bound(), chunk)});
+  }
+  EXPECT_TRUE(next_passes(space, measured, 8, 0).empty());
 }
 
 TEST(ProfileDesign, IsDeterministic) {

@@ -73,7 +73,8 @@ class ScriptedPolicy : public ChunkPolicy {
 
   explicit ScriptedPolicy(Size size) : size_(std::move(size)) {}
 
-  void set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens) override {
+  void set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens,
+                   std::int64_t /*tokens_each*/) override {
     std::ostringstream text;
     text << "decodes " << num_decodes << "@" << num_computed_tokens;
     calls_.push_back(text.str());
@@ -98,7 +99,7 @@ class ScriptedPolicy : public ChunkPolicy {
     text << "add " << chunk.num_tokens << "@" << chunk.num_computed_tokens;
     calls_.push_back(text.str());
   }
-  void scheduled(std::int64_t step, std::span<const Chunk> prefills) override {
+  void step_scheduled(std::int64_t step, std::span<const Chunk> prefills) override {
     std::ostringstream text;
     text << "scheduled " << step;
     for (const Chunk& chunk : prefills) {
@@ -106,7 +107,7 @@ class ScriptedPolicy : public ChunkPolicy {
     }
     calls_.push_back(text.str());
   }
-  void left(std::int64_t step) override { calls_.push_back("left " + std::to_string(step)); }
+  void step_left(std::int64_t step) override { calls_.push_back("left " + std::to_string(step)); }
   void measured(const StepFeatures& features, double latency_ms) override {
     std::ostringstream text;
     text << "measured " << features.token_sum << " " << latency_ms;

@@ -34,6 +34,8 @@ CASES: dict[str, dict[str, Any]] = {
     "unknown_shape_allowed": {"additional_config": ALLOWED},
     "untested_release": {},
     "untested_release_allowed": {"additional_config": ALLOWED},
+    # Last, since vLLM then switches multiprocessing off for the whole process.
+    "executor_of_one_stage": {"distributed_executor_backend": "external_launcher"},
 }
 
 

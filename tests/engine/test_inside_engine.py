@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cpp_chunk.engine.profile_passes import MAX_PASSES_DISTURBED
 
 if TYPE_CHECKING:
     import subprocess
@@ -41,7 +42,7 @@ def test_the_profile_leaves_the_cache_as_it_was(facts: dict[str, Any]) -> None:
 
 def test_the_profile_varies_sizes_and_histories(facts: dict[str, Any]) -> None:
     passes = facts["profile"]["passes"]
-    assert len(passes) == facts["profile"]["num_passes"] <= 16
+    assert len(passes) == facts["profile"]["num_passes"] <= MAX_PASSES_DISTURBED
     assert len({history for _, history in passes}) >= 3
     assert max(history for _, history in passes) >= 16384 / 2
     assert len({num_tokens for num_tokens, _ in passes}) >= 3

@@ -46,6 +46,10 @@ def test_switched_off_the_scheduler_is_vllms_own(answers: dict[str, str | None])
         ),
         ("no_chunked_prefill", "enable_chunked_prefill is False: allowed is true"),
         (
+            "executor_of_one_stage",
+            "distributed_executor_backend is external_launcher: allowed is one that reaches all",
+        ),
+        (
             "unknown_key",
             "min_chnk is not a known key (value 5); the nearest is 'min_chunk', allowed",
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cpp_chunk.engine.profile_passes import MAX_PASSES, MAX_PASSES_DISTURBED
 
 from benchmarks.engine_faults import engine_log
 
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-MAX_PASSES = 16
-MAX_PASSES_REMEMBERED = 3
+# A warm-up and two probes, and these once more where the machine is busy.
+MIN_PASSES_REMEMBERED = 3
+MAX_PASSES_REMEMBERED = 5
 # Whose file is refused, and what the warning says of it.
 REFUSED = {
     "another key": "is of another deployment, with another block_size",
@@ -34,7 +36,7 @@ def starts(
 def test_the_first_start_measures(starts: dict[str, Any]) -> None:
     first = starts["first"]
     assert first["source"] == "measured"
-    assert MAX_PASSES_REMEMBERED < first["num_passes"] <= MAX_PASSES
+    assert MAX_PASSES_REMEMBERED < first["num_passes"] <= MAX_PASSES_DISTURBED
     assert first["target_ms"] > 0
     assert first["warnings"] == []
 
@@ -49,7 +51,7 @@ def test_a_refused_file_gets_one_warning(starts: dict[str, Any], case: str) -> N
 def test_a_profile_that_does_not_hold_is_no_fault(starts: dict[str, Any]) -> None:
     assert starts["faster"]["warnings"] == []
     # The probes that told so are among them.
-    assert starts["faster"]["num_passes"] <= MAX_PASSES
+    assert starts["faster"]["num_passes"] <= MAX_PASSES_DISTURBED
 
 
 @pytest.mark.parametrize("case", [*REFUSED, "faster"])
@@ -74,7 +76,7 @@ def test_what_a_link_leads_to_is_left_alone(starts: dict[str, Any]) -> None:
 def test_the_next_start_remembers(starts: dict[str, Any]) -> None:
     before, again = starts["faster"], starts["again"]
     assert again["source"] == "remembered"
-    assert again["num_passes"] <= MAX_PASSES_REMEMBERED
+    assert again["num_passes"] in {MIN_PASSES_REMEMBERED, MAX_PASSES_REMEMBERED}
     assert again["models"] == before["models"]
     assert again["target_ms"] == before["target_ms"]
     assert again["is_kept"]

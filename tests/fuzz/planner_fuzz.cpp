@@ -56,16 +56,16 @@ void run(Input& input) {
           break;
         }
         case 4:
-          planner->left(input.tokens());
+          planner->step_left(input.tokens());
           break;
         case 5:
           planner->add_decodes(input.tokens(), input.tokens(), input.tokens());
           break;
         case 6:
-          planner->set_decodes(input.tokens(), input.tokens());
+          planner->set_decodes(input.tokens(), input.tokens(), input.tokens());
           break;
         case 7:
-          planner->scheduled(input.tokens(), std::array{input.chunk(), input.chunk()});
+          planner->step_scheduled(input.tokens(), std::array{input.chunk(), input.chunk()});
           break;
         default: {
           const PromptWork prompt = input.prompt();

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cpp_chunk import LatencyModel
 from cpp_chunk.deployment import Deployment
 from cpp_chunk.profile_file import PipelineProfile, ProfiledPass, StageCoefficients
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODELS = (
     LatencyModel(quadratic=1e-4, cross=1e-4, linear=0.05, context=1e-3, constant=2.0),
@@ -50,3 +53,10 @@ def profile(of: Deployment | None = None, **changes: Any) -> PipelineProfile:
         "seconds": 3.5,
     }
     return PipelineProfile(**(values | changes))
+
+
+def mount_with_fs_group(volume: Path) -> None:
+    """Opens a volume to its group, as the kubelet does under `fsGroup` when a pod starts."""
+    for path in (volume, *volume.rglob("*")):
+        more = 0o2770 if path.is_dir() else 0o660
+        path.chmod(path.stat().st_mode | more)

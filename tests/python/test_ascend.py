@@ -25,7 +25,9 @@ class VllmConfig(SimpleNamespace):
 def vllm_config(additional: Any) -> Any:
     return VllmConfig(
         additional_config=additional,
-        parallel_config=SimpleNamespace(pipeline_parallel_size=2),
+        parallel_config=SimpleNamespace(
+            pipeline_parallel_size=2, distributed_executor_backend="mp"
+        ),
         scheduler_config=SimpleNamespace(enable_chunked_prefill=True),
     )
 

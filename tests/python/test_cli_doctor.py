@@ -200,7 +200,7 @@ def test_the_profile_that_a_start_would_use(monkeypatch: pytest.MonkeyPatch) -> 
     )
     store.path(deployment()).chmod(0o666)
     found = doctor(monkeypatch, said, "some/model")
-    assert "writable for others" in texts(found, "profile")
+    assert "writable for everybody" in texts(found, "profile")
     assert problems(found) == []
     assert found["profile"][0]["remedy"] == f"cpp-chunk profile rm {deployment().digest}"
 
@@ -341,13 +341,32 @@ class TestWithRealVllm:
         # Nothing that changes from run to run.
         assert "0x" not in of.model_dump_json()
 
-    def test_settings_that_are_refused(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (
+                ["-pp", "1"],
+                (
+                    "pipeline_parallel_size is 1: allowed is 2 or more, since there is no pipeline "
+                    "to fill with one stage."
+                ),
+            ),
+            (
+                ["-pp", "2", "--distributed-executor-backend", "external_launcher"],
+                (
+                    "distributed_executor_backend is external_launcher: allowed is one that "
+                    "reaches all stages, such as mp or ray, since with this one each rank "
+                    "schedules for itself and sees the times of its own stage only."
+                ),
+            ),
+        ],
+    )
+    def test_settings_that_are_refused(
+        self, tmp_path: Path, arguments: list[str], sentence: str
+    ) -> None:
         model = write_tiny_model(tmp_path / "model")
         found = findings(
-            run("doctor", "--json", "--", model, "-pp", "1", "--additional-config", ENABLED)
+            run("doctor", "--json", "--", model, *arguments, "--additional-config", ENABLED)
         )
         [problem] = problems(found)
-        assert problem == (
-            "settings: profiling_chunk_config.enabled is true but pipeline_parallel_size is 1: "
-            "allowed is 2 or more, since there is no pipeline to fill with one stage."
-        )
+        assert problem == f"settings: profiling_chunk_config.enabled is true but {sentence}"

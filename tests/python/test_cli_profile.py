@@ -69,7 +69,7 @@ def test_the_list_as_json(both: ProfileStore) -> None:
     assert entry["deployment"] == OTHER.model_dump()
     assert entry["num_passes"] == len(PASSES)
     assert entry["mean_relative_error"] == pytest.approx(1 - 1 / 1.1)
-    assert "writable for others" in entries[deployment(block_size=32).digest]["problem"]
+    assert "writable for everybody" in entries[deployment(block_size=32).digest]["problem"]
 
 
 def test_one_profile(both: ProfileStore) -> None:

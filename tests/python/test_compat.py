@@ -247,6 +247,25 @@ class TestInstalled:
                 ("v1/worker/gpu_worker.py", "def wait_for_comm(", "def wait("),
                 "AsyncIntermediateTensors has no wait_for_comm",
             ),
+            (
+                "worker",
+                ("v1/worker/gpu/pp_utils.py", "def get_prev_sampled_outputs(", "def sampled("),
+                "PPHandler has no get_prev_sampled_outputs",
+            ),
+            (
+                "worker",
+                (
+                    "v1/worker/gpu/model_runner.py",
+                    "self.pp_handler.get_prev_sampled_outputs(",
+                    "self.pp_handler.sampled(",
+                ),
+                "does not call self.pp_handler.get_prev_sampled_outputs",
+            ),
+            (
+                "front end",
+                ("v1/executor/uniproc_executor.py", "class UniProcExecutor(", "class Single("),
+                "there is no vllm.v1.executor.uniproc_executor.UniProcExecutor",
+            ),
         ],
     )
     def test_what_a_release_might_lose_is_named(

@@ -15,6 +15,7 @@ from cpp_chunk.config import (
     read_config,
     warn_of_misspelt_key,
 )
+from cpp_chunk.engine.context import attach, attached
 from cpp_chunk.front_end import check
 
 
@@ -93,11 +94,17 @@ def test_settings_that_are_no_object() -> None:
 
 
 def vllm_config(
-    additional: dict[str, Any] | None = None, *, stages: int = 2, chunked: bool = True
+    additional: dict[str, Any] | None = None,
+    *,
+    stages: int = 2,
+    chunked: bool = True,
+    backend: object = "mp",
 ) -> Any:
     return SimpleNamespace(
         additional_config={"profiling_chunk_config": {"enabled": True}} | (additional or {}),
-        parallel_config=SimpleNamespace(pipeline_parallel_size=stages),
+        parallel_config=SimpleNamespace(
+            pipeline_parallel_size=stages, distributed_executor_backend=backend
+        ),
         scheduler_config=SimpleNamespace(enable_chunked_prefill=chunked),
     )
 
@@ -110,6 +117,39 @@ def test_one_stage_is_refused() -> None:
 def test_no_chunked_prefill_is_refused() -> None:
     with pytest.raises(ConfigError, match="enable_chunked_prefill is False: allowed is true"):
         check(vllm_config(chunked=False))
+
+
+class TestExecutors:
+    """vLLM's own classes: what an engine core says whose settings no front end has seen."""
+
+    @pytest.fixture(autouse=True)
+    def _vllm(self) -> None:
+        pytest.importorskip("vllm.v1.executor.abstract")
+
+    @pytest.mark.parametrize("backend", ["external_launcher", "uni"])
+    def test_one_that_reaches_one_stage_is_refused(self, backend: str) -> None:
+        config = vllm_config(backend=backend)
+        words = f"distributed_executor_backend is {backend}: allowed is one that reaches all stages"
+        with pytest.raises(ConfigError, match=words):
+            attach(config, executor=None)
+        assert attached(config.scheduler_config) is None
+
+    def test_a_class_of_that_kind_is_refused_by_its_name(self) -> None:
+        from vllm.v1.executor.uniproc_executor import ExecutorWithExternalLauncher
+
+        mine = type("Mine", (ExecutorWithExternalLauncher,), {"supports_pp": True})
+        with pytest.raises(ConfigError, match=r"backend is <class '\S+Mine'>: allowed is"):
+            check(vllm_config(backend=mine))
+
+    def test_others_are_accepted(self) -> None:
+        from vllm.v1.executor.multiproc_executor import MultiprocExecutor
+
+        for backend in ("mp", MultiprocExecutor, type("Mine", (MultiprocExecutor,), {})):
+            assert check(vllm_config(backend=backend)).enabled
+
+    def test_switched_off_or_with_one_stage_nothing_is_asked(self) -> None:
+        off = {"profiling_chunk_config": {"enabled": False}}
+        assert not check(vllm_config(off, backend="external_launcher")).enabled
 
 
 def test_a_bound_on_steps_needs_dynamic_chunks() -> None:

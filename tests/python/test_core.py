@@ -226,8 +226,8 @@ def test_planner_serves_its_plan(kimi: cpp_chunk.LatencyModel) -> None:
         planner.begin_step()
         chunk = planner.chunk_tokens(131072 - sum(chunks), sum(chunks), 32768)
         planner.add_chunk(chunk, sum(chunks))
-        planner.scheduled(len(chunks), [(chunk, sum(chunks))])
-        planner.left(len(chunks) - 4)
+        planner.step_scheduled(len(chunks), [(chunk, sum(chunks))])
+        planner.step_left(len(chunks) - 4)
         chunks.append(chunk)
         assert planner.step_ms == pytest.approx(stages[-1].step_ms([(chunk, sum(chunks) - chunk)]))
     assert chunks == cpp_chunk.plan_chunks(stages, 131072, **LIMITS).chunks
@@ -307,7 +307,7 @@ def test_planner_takes_decodes_into_the_target(kimi: cpp_chunk.LatencyModel) -> 
     with pytest.raises(cpp_chunk.InvalidArgument, match="counts"):
         planner.set_decodes(-1, 0)
     with pytest.raises(cpp_chunk.InvalidArgument, match="counts"):
-        planner.scheduled(1, [(-1, 0)])
+        planner.step_scheduled(1, [(-1, 0)])
 
 
 def test_planner_gives_a_prompt_a_part_of_the_step(kimi: cpp_chunk.LatencyModel) -> None:

@@ -61,7 +61,10 @@ def vllm_config(**changes: Any) -> Any:
         "parallel_config.distributed_executor_backend": "mp",
         "scheduler_config.max_num_batched_tokens": 2048,
         "scheduler_config.max_num_seqs": 128,
+        "scheduler_config.long_prefill_token_threshold": 0,
+        "scheduler_config.watermark": 0.0,
         "scheduler_config.async_scheduling": False,
+        "use_v2_model_runner": False,
         "compilation_config.mode": Mode.NONE,
         "compilation_config.cudagraph_mode": Mode.NONE,
         "attention_config.backend": None,
@@ -121,7 +124,14 @@ def test_fields_are_readable() -> None:
         ("parallel_config.distributed_executor_backend", Executor, "distributed_executor_backend"),
         ("scheduler_config.max_num_batched_tokens", 4096, "max_num_batched_tokens"),
         ("scheduler_config.max_num_seqs", 64, "max_num_seqs"),
+        (
+            "scheduler_config.long_prefill_token_threshold",
+            512,
+            "long_prefill_token_threshold",
+        ),
+        ("scheduler_config.watermark", 0.2, "watermark"),
         ("scheduler_config.async_scheduling", True, "async_scheduling"),
+        ("use_v2_model_runner", True, "use_v2_model_runner"),
         ("compilation_config.mode", Mode.VLLM_COMPILE, "execution"),
         ("compilation_config.cudagraph_mode", Mode.VLLM_COMPILE, "execution"),
         ("attention_config.backend", "FLASH_ATTN", "attention_backend"),
@@ -135,6 +145,18 @@ def test_what_changes_the_timing_changes_the_digest(setting: str, value: Any, fi
     changed = of(**{setting: value})
     assert of().differences(changed) == [field]
     assert of().digest != changed.digest
+
+
+def test_vllm_names_the_runner_and_the_limits_so() -> None:
+    """Where a setting is missing nothing is said, so that another name would go unnoticed."""
+    config = pytest.importorskip("vllm.config")
+    limits = config.SchedulerConfig.default_factory(long_prefill_token_threshold=512, watermark=0.2)
+    found = Deployment.of(
+        SimpleNamespace(**(vars(vllm_config()) | {"scheduler_config": limits})), "a device"
+    )
+    assert found.long_prefill_token_threshold == 512
+    assert found.watermark == 0.2
+    assert isinstance(config.VllmConfig.use_v2_model_runner, property)
 
 
 @pytest.mark.parametrize(
@@ -193,10 +215,13 @@ def test_graphs_are_named() -> None:
 def test_a_configuration_of_another_release() -> None:
     """Whatever is missing, or is something else there, is not said."""
     config = SimpleNamespace(
-        parallel_config=SimpleNamespace(pipeline_parallel_size=2, data_parallel_size="auto")
+        parallel_config=SimpleNamespace(pipeline_parallel_size=2, data_parallel_size="auto"),
+        scheduler_config=SimpleNamespace(watermark="low"),
     )
     found = Deployment.of(config, "a device")
     assert found.block_size is None
+    assert found.watermark is None
+    assert found.use_v2_model_runner is None
     assert found.data_parallel_size is None
     assert found.prefill_context_parallel_size == 1
     assert Deployment.model_validate(found.model_dump()) == found

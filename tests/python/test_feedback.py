@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from cpp_chunk.deployment import Deployment
 from cpp_chunk.engine.book import StepBook
 from cpp_chunk.engine.feedback import Feedback
 from cpp_chunk.engine.gap import GapMeter
-from cpp_chunk.engine.guard import Guard
+from cpp_chunk.engine.guard import SILENT_STEPS, WINDOW_STEPS, Guard
 from cpp_chunk.engine.lone_prompt import LonePrompts
 from cpp_chunk.engine.planner import ServingPlanner
 from cpp_chunk.engine.report import Report
@@ -61,8 +62,10 @@ class Stages:
 
 
 class Bench:
-    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.trace_path = tmp_path / "trace.jsonl"
+    def __init__(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trace_path: Path | None = None
+    ) -> None:
+        self.trace_path = trace_path or tmp_path / "trace.jsonl"
         self.status_path = tmp_path / "status.json"
         monkeypatch.setenv("CPP_CHUNK_TRACE_FILE", str(self.trace_path))
         monkeypatch.setenv(STATUS_FILE_VARIABLE, str(self.status_path))
@@ -74,10 +77,11 @@ class Bench:
         self.planner.set_models([TRUTH, TRUTH], 0.0)
         self.stages = Stages()
         monkeypatch.setenv("CPP_CHUNK_CACHE_DIR", str(tmp_path / "cache"))
-        background = ThreadPoolExecutor(max_workers=1)
         self.status = EngineStatus()
         self.guard = Guard()
         self.book = StepBook()
+        self.trace = Trace()
+        self.report = Report(self.status, DEPLOYMENT)
         self.feedback = Feedback(
             stages=self.stages,  # type: ignore[arg-type]
             planner=self.planner,
@@ -88,9 +92,9 @@ class Bench:
             guard=self.guard,
             lone_prompts=LonePrompts(max_chunk_tokens=8192),
             first_step_id=0,
-            background=background,
-            trace=Trace(),
-            report=Report(self.status, DEPLOYMENT, background),
+            background=ThreadPoolExecutor(max_workers=1),
+            trace=self.trace,
+            report=self.report,
         )
 
     def step(self, num_tokens: int, history: int = 0, remaining: int = 0, **more: Any) -> int:
@@ -104,7 +108,13 @@ class Bench:
         self.feedback.scheduled(booked, {"a": request})
         return booked.step_id
 
+    def published(self) -> EngineStatus:
+        """What the status file says."""
+        assert self.report.wait(30)
+        return read_status(self.status_path)
+
     def events(self) -> list[dict[str, Any]]:
+        assert self.trace.wait(30)
         return [json.loads(line) for line in self.trace_path.read_text().splitlines()]
 
 
@@ -130,7 +140,7 @@ def test_a_step_is_joined_with_the_times_of_all_stages(bench: Bench) -> None:
     bench.stages.times = {second: {0: (1.1, 70.0), 1: (1.2, 71.0)}}
     bench.feedback.processed(idle=True)
     assert [event["step"] for event in bench.events()] == [first, second]
-    assert read_status(bench.status_path).measured_steps == 2
+    assert bench.published().measured_steps == 2
 
 
 def test_each_stages_model_follows_what_is_measured_there(bench: Bench) -> None:
@@ -144,7 +154,7 @@ def test_each_stages_model_follows_what_is_measured_there(bench: Bench) -> None:
         if bench.feedback._refit is not None:
             wait([bench.feedback._refit])
     bench.feedback.processed(idle=False)
-    status = read_status(bench.status_path)
+    status = bench.published()
     assert status.refits == 8
     assert status.drifts == 1
     models = [event for event in bench.events() if event["event"] == "model"]
@@ -164,7 +174,7 @@ def test_lost_steps_are_forgotten(bench: Bench) -> None:
     bench.feedback.processed(idle=False)
     assert [event["step"] for event in bench.events()] == [kept]
     assert lost not in bench.feedback._noted
-    assert read_status(bench.status_path).skipped_steps == {"lost": 1}
+    assert bench.published().skipped_steps == {"lost": 1}
     for _ in range(3000):
         bench.step(1024)
     assert len(bench.feedback._noted) <= 1024
@@ -178,7 +188,7 @@ def test_a_step_that_one_stage_did_not_time_is_skipped_and_counted(bench: Bench)
     }
     bench.feedback.processed(idle=True)
     assert [event["step"] for event in bench.events()] == [second]
-    assert read_status(bench.status_path).skipped_steps == {"not timed by every stage": 1}
+    assert bench.published().skipped_steps == {"not timed by every stage": 1}
 
 
 def test_a_step_with_an_images_encoder_is_skipped_and_counted(bench: Bench) -> None:
@@ -218,7 +228,7 @@ def test_the_guard_takes_dynamic_chunks_away_and_gives_them_back(
         # No model can follow this.
         measure(bench, 200, [0.5, 1.9, 0.6, 1.6])
         assert bench.planner.target_ms is None
-        status = read_status(bench.status_path)
+        status = bench.published()
         assert status.fallbacks == {"guard": 1}
         assert status.target_ms is None
         measured = status.measured_steps
@@ -233,9 +243,59 @@ def test_the_guard_takes_dynamic_chunks_away_and_gives_them_back(
     ]
 
 
+# Of these times two stages are a whole step's, one is what a stage's failed timer leaves.
+@pytest.mark.parametrize("answering", [[], [0]])
+@pytest.mark.parametrize("measured_before", [0, 70])
+def test_stages_that_stop_answering_take_dynamic_chunks_away(
+    bench: Bench, measured_before: int, answering: list[int]
+) -> None:
+    measure(bench, measured_before, [1.0])
+    assert bench.planner.target_ms is not None
+    for _ in range(SILENT_STEPS):
+        assert bench.planner.target_ms is not None
+        step_id = bench.step(1024)
+        bench.stages.times = {step_id: dict.fromkeys(answering, (0.0, 9.0))}
+        bench.feedback.processed(idle=False)
+    assert bench.planner.target_ms is None
+    status = bench.published()
+    assert status.fallbacks == {"guard": 1}
+    assert status.target_ms is None
+    assert bench.events()[-1]["distrust"].startswith("no times ")
+    measure(bench, WINDOW_STEPS - 1, [1.0])
+    assert bench.planner.target_ms is None
+    measure(bench, 1, [1.0])
+    assert bench.planner.target_ms is not None
+
+
+def test_times_that_come_late_are_no_reason(bench: Bench) -> None:
+    """Sixteen stages: seventeen steps in flight, and as many again before an answer is there."""
+    answers: deque[StageTimes] = deque([{}] * 50)
+    for _ in range(600):
+        step_id = bench.step(1024)
+        ms = TRUTH.step_ms([(1024, 0)])
+        answers.append({step_id: {0: (0.0, ms), 1: (0.0, ms)}})
+        bench.stages.times = answers.popleft()
+        bench.feedback.processed(idle=False)
+    assert bench.status.measured_steps == 550
+    assert bench.guard.distrust is None
+
+
+@pytest.mark.parametrize(
+    "skipped",
+    [{"num_tokens": 1024, "scheduled_encoder_inputs": {"a": [0]}}, {"num_tokens": 1}],
+    ids=["encoder inputs", "decodes alone"],
+)
+def test_steps_that_are_not_noted_are_no_reason(bench: Bench, skipped: dict[str, Any]) -> None:
+    # Of decodes alone one in sixteen is noted, and would count.
+    for _ in range(16 * (SILENT_STEPS - 1)):
+        bench.step(history=500, **skipped)
+        bench.feedback.processed(idle=False)
+    assert bench.guard.distrust is None
+
+
 def test_prediction_errors_are_summed_up(bench: Bench) -> None:
     measure(bench, 2, [1.0, 2.0])
-    status = read_status(bench.status_path)
+    status = bench.published()
     assert status.prediction_errors == 2
     assert status.prediction_error_sum == pytest.approx(0.5)
     assert status.median_error == pytest.approx(0.25)
@@ -244,7 +304,7 @@ def test_prediction_errors_are_summed_up(bench: Bench) -> None:
 def test_the_last_run_is_kept(bench: Bench) -> None:
     bench.feedback.fell_back("choosing a chunk", "choosing a chunk failed (oh)")
     bench.feedback.ended()
-    bench.feedback._background.shutdown()
+    assert bench.report.wait(30)
     run = read_last_run()
     assert run is not None
     assert run.chunks == "fixed"
@@ -260,7 +320,7 @@ def test_most_steps_of_decodes_alone_are_not_noted(bench: Bench) -> None:
 
 def test_a_fall_back_is_counted_and_traced(bench: Bench) -> None:
     bench.feedback.fell_back("choosing a chunk", "choosing a chunk failed (oh)")
-    assert read_status(bench.status_path).fallbacks == {"choosing a chunk": 1}
+    assert bench.published().fallbacks == {"choosing a chunk": 1}
     assert bench.events()[-1]["event"] == "fallback"
     assert "oh" in bench.events()[-1]["reason"]
 

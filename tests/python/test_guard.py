@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from cpp_chunk.engine.guard import WINDOW_PROMPTS, WINDOW_STEPS, Guard
+from cpp_chunk.engine.guard import (
+    SILENT_STEPS,
+    WINDOW_PROMPTS,
+    WINDOW_STEPS,
+    Guard,
+)
 
 
 def feed(guard: Guard, num_steps: int, error: float) -> None:
@@ -81,3 +86,41 @@ def test_prompts_about_as_fast_as_fixed_chunks_are_no_reason() -> None:
     for share in (1.5, 0.9, 1.05, 1.0, 1.5, 0.8, 1.09):
         guard.add_prompt(share, 1.0)
         assert not guard.weigh()
+
+
+def test_no_times_at_all_are_a_reason() -> None:
+    guard = Guard()
+    for _ in range(SILENT_STEPS - 1):
+        guard.note_step()
+        assert not guard.weigh()
+    guard.note_step()
+    assert guard.weigh()
+    assert guard.distrust is not None
+    assert f"have come in for {SILENT_STEPS} steps" in guard.distrust
+    # Said once, however long it lasts.
+    guard.note_step()
+    assert not guard.weigh()
+
+
+def test_each_step_with_its_times_begins_the_count_anew() -> None:
+    guard = Guard()
+    for _ in range(3):
+        for _ in range(SILENT_STEPS - 1):
+            guard.note_step()
+        assert not guard.weigh()
+        guard.join_step()
+
+
+def test_times_that_come_again_do_not_suffice_to_come_back() -> None:
+    guard = Guard()
+    for _ in range(SILENT_STEPS):
+        guard.note_step()
+    assert guard.weigh()
+    for _ in range(WINDOW_STEPS):
+        guard.note_step()
+        guard.join_step()
+    feed(guard, WINDOW_STEPS, 0.2)
+    assert not guard.weigh()
+    feed(guard, WINDOW_STEPS, 0.05)
+    assert guard.weigh()
+    assert guard.distrust is None

@@ -1,4 +1,4 @@
-"""The last engine's report: kept, and never a reason to fail."""
+"""The last engine's report: kept, and only one of ours is read."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE
 from cpp_chunk.last_run import LastRun, last_run_file, read_last_run, write_last_run
 from cpp_chunk.utc_time import utc_now
 from pydantic import ValidationError
+from remembered import mount_with_fs_group
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,20 +44,34 @@ def run() -> LastRun:
 def test_what_is_written_is_read(cache: Path) -> None:
     assert read_last_run() is None
     write_last_run(run())
-    assert last_run_file() == cache / "last_run.json"
+    assert last_run_file() == cache / "reports" / "last_run.json"
     assert stat.S_IMODE(last_run_file().stat().st_mode) == 0o600
     assert read_last_run() == run().model_copy(update={"at": read_last_run().at})  # type: ignore[union-attr]
 
 
-def test_no_room_is_no_error(cache: Path) -> None:
+def test_who_writes_is_told_that_it_cannot_be(cache: Path) -> None:
     cache.write_text("a file in the folder's place")
-    write_last_run(run())
+    with pytest.raises(OSError, match="cache"):
+        write_last_run(run())
     assert read_last_run() is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"chunks": "dynamic"}', bytes(1 << 17)])
-def test_another_file_is_no_report(cache: Path, content: bytes) -> None:
+@pytest.mark.parametrize("volume_mode", [0o755, 0o777, 0o2770, 0o2777])
+def test_it_is_kept_on_a_volume_of_kubernetes(cache: Path, volume_mode: int) -> None:
+    """The volume's own folder is open to a group (`fsGroup`), or to all (`emptyDir`)."""
     cache.mkdir()
+    cache.chmod(volume_mode)
+    for measured_steps in (1, 2):
+        write_last_run(run().model_copy(update={"measured_steps": measured_steps}))
+        mount_with_fs_group(cache)
+        found = read_last_run()
+        assert found is not None
+        assert found.measured_steps == measured_steps
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"chunks": "dynamic"}', bytes(1 << 17)])
+def test_another_file_is_no_report(content: bytes) -> None:
+    last_run_file().parent.mkdir(parents=True)
     last_run_file().write_bytes(content)
     last_run_file().chmod(0o600)
     assert read_last_run() is None

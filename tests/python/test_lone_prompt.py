@@ -22,7 +22,9 @@ def step(
 ) -> NotedStep:
     ids = [request_id, *(other for other, _, _ in others)]
     chunks = [(num_tokens, history), *((n, h) for _, n, h in others)]
-    return NotedStep(ids, chunks, [remaining, *(0 for _ in others)], target_ms, [MODEL, MODEL])
+    left = [remaining, *(0 for _ in others)]
+    has_prefill = any(n > 1 for n, _ in chunks)
+    return NotedStep(ids, chunks, left, has_prefill, target_ms, [MODEL, MODEL])
 
 
 def stages(start_s: float, first_ms: float, second_ms: float) -> dict[int, tuple[float, float]]:

@@ -37,20 +37,25 @@ def test_no_file(tmp_path: Path) -> None:
         read_private(tmp_path / "none", max_bytes=1)
 
 
-@pytest.mark.parametrize("others", [0o620, 0o602, 0o666])
-def test_a_file_that_others_may_write_is_not_read(tmp_path: Path, others: int) -> None:
+@pytest.mark.parametrize("everybody", [0o602, 0o666])
+def test_a_file_that_everybody_may_write_is_not_read(tmp_path: Path, everybody: int) -> None:
     path = tmp_path / "file"
     write_private(path, b"x")
-    path.chmod(others)
-    with pytest.raises(UnsafeFileError, match=f"file is writable for others .mode {others:o}"):
+    path.chmod(everybody)
+    words = f"file is writable for everybody .mode {everybody:o}"
+    with pytest.raises(UnsafeFileError, match=words):
         read_private(path, max_bytes=1)
 
 
-def test_a_file_that_others_may_read_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("others", [0o644, 0o660])
+def test_a_file_that_its_owner_opened_to_others_is_read(tmp_path: Path, others: int) -> None:
     path = tmp_path / "file"
     write_private(path, b"x")
-    path.chmod(0o644)
+    path.chmod(others)
     assert read_private(path, max_bytes=1) == b"x"
+    # Made anew, it is for its owner alone again.
+    write_private(path, b"y")
+    assert mode(path) == 0o600
 
 
 def test_another_users_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,11 +114,39 @@ def test_a_folder_that_anybody_may_write_to_is_refused(tmp_path: Path) -> None:
     write_private(folder / "file", b"x")
 
 
+def as_another_user(monkeypatch: pytest.MonkeyPatch, path: Path, root: int | None = None) -> None:
+    """What is at `path` is another user's from here on: an ordinary one's, or root's."""
+    owner = path.lstat().st_uid
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    monkeypatch.setattr("cpp_chunk.private_file._ROOT", owner if root is None else root)
+
+
 def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
+    as_another_user(monkeypatch, tmp_path, root=-1)
     with pytest.raises(UnsafeFileError, match="belongs to another user"):
         write_private(tmp_path / "file", b"x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_roots_is_as_good_as_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_another_user(monkeypatch, tmp_path)
+    write_private(tmp_path / "file", b"x")
+    assert (tmp_path / "file").read_bytes() == b"x"
+
+
+def test_another_users_link_to_a_folder_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
+    elsewhere.mkdir()
+    link.symlink_to(elsewhere)
+    write_private(link / "own" / "file", b"x")
+    as_another_user(monkeypatch, link, root=-1)
+    with pytest.raises(UnsafeFileError, match="link is a symbolic link of another user"):
+        write_private(link / "made" / "file", b"x")
+    assert [path.name for path in elsewhere.iterdir()] == ["own"]
 
 
 def test_a_write_that_fails_leaves_the_old_file(

@@ -72,6 +72,7 @@ def test_what_the_engine_writes_is_read(tmp_path: Path, monkeypatch: pytest.Monk
     trace.write("profile_pass", num_tokens=8)
     trace.write_models("profile", StageFits(reports), gap_ms=0.25)
     trace.flush()
+    assert trace.wait(30)
     profile = read_profile(path)
     assert profile.to_models() == [report.model for report in reports]
     assert profile.gap_ms == 0.25

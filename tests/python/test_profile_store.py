@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cpp_chunk.profile_file import PipelineProfile, profile_bytes, read_profile
 from cpp_chunk.profile_store import MAX_BYTES, ProfileStore
-from remembered import deployment, profile
+from remembered import deployment, mount_with_fs_group, profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,22 @@ def test_a_profile_takes_the_place_of_an_older_one(store: ProfileStore) -> None:
     assert loaded is not None
     assert loaded.gap_ms == 0.75
     assert len(store.entries()) == 1
+
+
+def test_profiles_are_remembered_on_a_volume_of_kubernetes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    for gap_ms in (0.5, 0.75):
+        mount_with_fs_group(volume)
+        store = ProfileStore(volume / "profiles")
+        store.save(profile(gap_ms=gap_ms))
+        mount_with_fs_group(volume)
+        loaded = store.load(deployment())
+        assert loaded is not None
+        assert loaded.gap_ms == gap_ms
+    assert caplog.records == []
 
 
 def test_none_is_remembered(store: ProfileStore, caplog: pytest.LogCaptureFixture) -> None:
@@ -142,7 +158,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
         written(profile_bytes(profile(OTHER))),
         "of another deployment, with another block_size",
     ),
-    "world-writable": (world_writable, r"is writable for others \(mode 666\)"),
+    "world-writable": (world_writable, r"is writable for everybody \(mode 666\)"),
     "a link to a valid profile": (link_to_a_valid_profile, "is a symbolic link"),
     "a link to itself": (link_to_itself, "is a symbolic link"),
     "1 GB of zeros": (zeros, "is 1000000000 bytes long: allowed are 1048576"),

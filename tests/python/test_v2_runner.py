@@ -1,8 +1,8 @@
 """What we touch of vLLM with the V2 model runner: a real engine core over stages made up here.
 
 The V2 runner needs Triton. So the stages are scripted: they have its interface and a device whose
-clock the test moves. Engine core, batch queue, AsyncScheduler, the multiprocess executor's futures
-and the lazy receive are vLLM's own.
+clock the test moves. Engine core, batch queue, AsyncScheduler, the multiprocess executor's futures,
+the lazy receive and the wait for sampled tokens are vLLM's own.
 """
 
 # ruff: noqa: E402 - vLLM is imported once it is known to be there
@@ -24,6 +24,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cpp_chunk
+import numpy as np
 import pytest
 from cpp_chunk import seams
 from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE
@@ -50,6 +51,7 @@ from vllm.v1.executor.multiproc_executor import FutureWrapper, MultiprocExecutor
 from vllm.v1.kv_cache_interface import FullAttentionSpec
 from vllm.v1.outputs import AsyncModelRunnerOutput, ModelRunnerOutput
 from vllm.v1.worker import gpu_worker
+from vllm.v1.worker.gpu.pp_utils import PPHandler
 from vllm.v1.worker.worker_base import CompilationTimes
 
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
@@ -78,6 +80,42 @@ class Handle:
         stream.launched_ms = max(stream.launched_ms, self._until_ms)
 
 
+class SampledTokens(PPHandler):
+    """What a stage hears of the tokens that the last one samples.
+
+    The wait for them is vLLM's own: its stream waits at the head of the step that is as many steps
+    later as there are stages. There is no broadcast; of a step's tokens it is known here which
+    time on the last stage's device they have.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._num_received = 0
+        self.main_stream = self
+        self.queue = deque() if stage.is_last else deque([None] * STAGES)
+        self.req_idx_gen_np = np.zeros(1, dtype=np.int32)
+
+    def wait_event(self, number: int) -> None:
+        stream = self._stage.device.streams[0]
+        stream.launched_ms = max(stream.launched_ms, self._stage.last.sampled_ms[number])
+
+    def receive(self) -> None:  # type: ignore[override]
+        if self._stage.is_last:
+            self._stage.sampled_ms.append(self._stage.device.streams[0].launched_ms)
+            return
+        one = np.zeros(1, dtype=np.int32)
+        self.queue[-1] = SimpleNamespace(
+            event=self._num_received,
+            need_sampled_mask=one == 0,
+            idx_mapping_np=one,
+            gen_at_receive_np=one,
+            **dict.fromkeys(
+                ("idx_mapping", "sampled_tokens", "num_sampled", "num_rejected", "draft_tokens")
+            ),
+        )
+        self._num_received += 1
+
+
 class AsyncAnswer(AsyncModelRunnerOutput):
     """What the V2 runner's `sample_tokens` returns: tokens are known once the copy is done."""
 
@@ -100,6 +138,7 @@ class ScriptedRunner:
         self._stage = stage
         self._prompt_tokens: dict[str, int] = {}
         self._samples: dict[str, list[int]] | None = None
+        self._sampled_tokens = SampledTokens(stage)
         self.device = torch.device("cuda")
 
     def execute_model(
@@ -108,6 +147,7 @@ class ScriptedRunner:
         intermediate_tensors: Any = None,
         dummy_run: bool = False,  # noqa: FBT001, FBT002 - the V2 runner's own signature
     ) -> Any:
+        self._sampled_tokens.get_prev_sampled_outputs()
         for one in scheduler_output.scheduled_new_reqs:
             # A preempted request comes back as a new one, with what it had generated.
             self._prompt_tokens[one.req_id] = len(one.prefill_token_ids or one.prompt_token_ids)
@@ -134,6 +174,8 @@ class ScriptedRunner:
 
     def sample_tokens(self, grammar_output: Any) -> Any:
         samples, self._samples = self._samples, None
+        if samples is not None and any(samples.values()):
+            self._sampled_tokens.receive()
         return None if samples is None else AsyncAnswer(samples)
 
 
@@ -148,10 +190,13 @@ class Stage:
     computed_ms: list[float] = field(default_factory=list)
     # When each step's output was on its way, for the stage behind.
     sent_ms: deque[float] = field(default_factory=deque)
+    # When each step's tokens were sampled, on the last stage.
+    sampled_ms: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.model_runner = ScriptedRunner(self)
         self.before: Stage | None = None
+        self.last = self
 
     @property
     def is_last(self) -> bool:
@@ -215,6 +260,8 @@ class ScriptedExecutor(MultiprocExecutor):
         self.stages = [Stage(rank, self.vllm_config, self.num_blocks) for rank in range(STAGES)]
         for before, after in itertools.pairwise(self.stages):
             after.before = before
+        for stage in self.stages:
+            stage.last = self.stages[-1]
         self.is_failed = False
         self.output_rank = STAGES - 1
         self.futures_queue: deque[FutureWrapper] = deque()
@@ -483,7 +530,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 def patch_places(monkeypatch: pytest.MonkeyPatch) -> None:
     """The seams, as the plugin puts them in; other tests get vLLM's own functions back."""
-    for seam in (seams.EXECUTOR, seams.SCHEDULER, seams.LAZY_RECEIVE):
+    for seam in (seams.EXECUTOR, seams.SCHEDULER, seams.LAZY_RECEIVE, seams.TOKENS_V2):
         owner = getattr(importlib.import_module(seam.module), seam.cls)
         monkeypatch.setattr(owner, seam.attribute, getattr(owner, seam.attribute))
     seams.apply_engine()

@@ -81,6 +81,14 @@ def _skips_eager_warm_up(sources: Sources) -> bool:
     return warm_up is not None and any(isinstance(one, ast.Return) for one in ast.walk(warm_up))
 
 
+def _awaits_tokens_in_a_step(sources: Sources) -> bool:
+    module, cls = "vllm.v1.worker.gpu_model_runner", "GPUModelRunner"
+    prepare = _method(sources, module, cls, "_prepare_input_ids")
+    return prepare is not None and any(
+        ast.unparse(call.func) == "self._pp_recv_work.wait" for call in calls(prepare)
+    )
+
+
 LOADS_NOTE = (
     "Its own `schedule()` asks the hook with 0 tokens for a request whose KV is loaded "
     "asynchronously, and takes the 0 in answer for no room. When that happens the mixin lets go of "
@@ -134,5 +142,14 @@ TRAITS = (
         "no buffer for their first step, and vLLM stops at an assertion on `intermediate_tensors`: "
         "`worker/first_step.py` makes the buffer.",
         _skips_eager_warm_up,
+    ),
+    Trait(
+        "worker",
+        "V1 awaits tokens in a step",
+        "With asynchronous scheduling the V1 model runner waits for the tokens that the last stage "
+        "has sampled in `_prepare_input_ids`, within what is timed, and no longer where tokens are "
+        "sampled: the clock starts behind it (`TOKENS_V1` in `seams.py`), as with the V2 model "
+        "runner in every release.",
+        _awaits_tokens_in_a_step,
     ),
 )

@@ -119,7 +119,7 @@ class Simulation {
     now_ms_ = leave_ms;
     const StepsInFlight::Entry& left = in_flight_.front();
     scheduler_.finish_step(left.step, now_ms_);
-    policy_.left(left.step.number);
+    policy_.step_left(left.step.number);
     policy_.measured(left.step.features, left.times.slowest_ms);
     in_flight_.pop();
   }

@@ -97,7 +97,7 @@ bool StepScheduler::form_step(ScheduledStep& step) {
     return false;
   }
   step.number = ++num_steps_;
-  policy_.scheduled(step.number, step.prefills);
+  policy_.step_scheduled(step.number, step.prefills);
   return true;
 }
 
@@ -113,7 +113,7 @@ void StepScheduler::tell_backlog() {
       backlog_[begin] = progress.work();
     }
   }
-  policy_.set_decodes(num_decodes_, decode_context_tokens_);
+  policy_.set_decodes(num_decodes_, decode_context_tokens_, 1);
   const std::size_t num_told = std::min(num_entered_ - begin, kMaxToldPrompts);
   policy_.set_backlog(std::span(backlog_).subspan(begin, num_told),
                       std::min(num_admitted_ - begin, num_told));

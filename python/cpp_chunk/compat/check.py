@@ -91,6 +91,7 @@ def _function_problems(function: Function, reliance: Reliance) -> Iterator[str]:
     if reliance.positional is not None:
         yield from _parameter_problems(function, reliance, reliance.positional)
     yield from _call_problems(function, reliance)
+    yield from _made_problems(function, reliance)
     branches = {
         ast.unparse(node.test)
         for node in ast.walk(function)
@@ -99,6 +100,25 @@ def _function_problems(function: Function, reliance: Reliance) -> Iterator[str]:
     for test in reliance.branches:
         if test not in branches:
             yield f"{reliance.place} does not tell apart whether {test}"
+
+
+def _made_problems(function: Function, reliance: Reliance) -> Iterator[str]:
+    if reliance.makes is None:
+        return
+    maker, known = reliance.makes
+    made = {
+        target.attr
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)
+        and _calls(node.value, maker)
+        for target in node.targets
+        if isinstance(target, ast.Attribute)
+    }
+    if unknown := sorted(made - set(known)):
+        yield f"{reliance.place} makes {', '.join(unknown)} with {maker}: known are {known}"
+    if not made & set(known):
+        yield f"{reliance.place} makes none of {known} with {maker}"
 
 
 def _parameter_problems(

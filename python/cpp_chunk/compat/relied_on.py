@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from cpp_chunk import seams
+from cpp_chunk.engine.backlog import WAITING_QUEUES
 from cpp_chunk.engine.shape import FLAG
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Reliance:
         calls: what it calls, in this order.
         most_arguments: by position, in each of these calls.
         branches: what it looks at in an `if` that has an `else`.
+        makes: (function, names): the attributes that it sets to what this function returns are
+            among these.
         carries: we set attributes of our own on instances.
         without: why a release that does not have it at all is fine.
     """
@@ -48,6 +51,7 @@ class Reliance:
     calls: tuple[str, ...] = ()
     most_arguments: int | None = None
     branches: tuple[str, ...] = ()
+    makes: tuple[str, tuple[str, ...]] | None = None
     carries: bool = False
     without: str | None = None
 
@@ -154,28 +158,48 @@ FRONT_END: Sequence[Reliance] = (
         "front end",
         _CONFIG,
         "ParallelConfig",
-        "there must be a pipeline; ranks that share experts take every step together",
+        "there must be a pipeline, and an executor that reaches all of it; ranks that share "
+        "experts take every step together",
         attributes=(
             "data_parallel_size",
             "decode_context_parallel_size",
+            "distributed_executor_backend",
             "pipeline_parallel_size",
             "tensor_parallel_size",
         ),
     ),
     Reliance(
         "front end",
+        _EXECUTOR,
+        "Executor.get_class",
+        "which executor a configuration leads to",
+        positional=("vllm_config",),
+    ),
+    Reliance(
+        "front end",
+        "vllm.v1.executor.uniproc_executor",
+        "UniProcExecutor",
+        "the kind of executor that reaches one stage only",
+    ),
+    Reliance(
+        "front end",
         _CONFIG,
         "SchedulerConfig",
-        "dynamic chunks are chunks of a prefill; images may have to stay whole",
-        attributes=("disable_chunked_mm_input", "enable_chunked_prefill"),
+        "dynamic chunks are chunks of a prefill; images may have to stay whole; the user may have "
+        "bounded what one prompt has of a step",
+        attributes=(
+            "disable_chunked_mm_input",
+            "enable_chunked_prefill",
+            "long_prefill_token_threshold",
+        ),
         carries=True,
     ),
     Reliance(
         "front end",
         _CONFIG,
         "ModelConfig",
-        "the number of layers, for the split that would even stages out",
-        attributes=("hf_text_config",),
+        "the number of layers, for the split that would even stages out; whether it pools",
+        attributes=("hf_text_config", "runner_type"),
     ),
     Reliance(
         "front end", _PLATFORMS, "current_platform", "names the device that a profile holds for"
@@ -215,6 +239,7 @@ SCHEDULER: Sequence[Reliance] = (
             FLAG,
             "block_size",
             "connector",
+            "finished_req_ids",
             "kv_cache_config",
             "kv_cache_manager",
             "max_model_len",
@@ -234,6 +259,25 @@ SCHEDULER: Sequence[Reliance] = (
         "a pass is scheduled as a step is, with its history taken as computed",
         positional=(),
         branches=("request.num_computed_tokens == 0",),
+    ),
+    Reliance(
+        "scheduler",
+        _SCHEDULER,
+        "Scheduler.__init__",
+        "all queues of requests that wait are the backlog: one that we do not know would be missed",
+        makes=("create_request_queue", WAITING_QUEUES),
+    ),
+    Reliance(
+        "scheduler",
+        _SCHEDULER,
+        "Scheduler._try_schedule_encoder_inputs",
+        "says how much of a chunk is left, second of what it returns",
+        positional=(
+            "request",
+            "num_computed_tokens",
+            "num_new_tokens",
+            "encoder_compute_budget",
+        ),
     ),
     Reliance(
         "scheduler",
@@ -291,8 +335,15 @@ SCHEDULER: Sequence[Reliance] = (
         "scheduler",
         _REQUEST,
         "Request",
-        "what a chunk is chosen from; a pass's history is set",
-        attributes=("has_encoder_inputs", "num_computed_tokens", "num_tokens", "request_id"),
+        "what a chunk is chosen from; a pass's history is set; what the prefix cache knows it by",
+        attributes=(
+            "block_hashes",
+            "has_encoder_inputs",
+            "num_computed_tokens",
+            "num_tokens",
+            "request_id",
+            "skip_reading_prefix_cache",
+        ),
     ),
     Reliance(
         "scheduler",
@@ -308,6 +359,14 @@ SCHEDULER: Sequence[Reliance] = (
         "of a pass's request",
         attributes=("max_tokens", "temperature"),
     ),
+    Reliance(
+        "scheduler",
+        "vllm.pooling_params",
+        "PoolingParams",
+        "the same, of a model that pools",
+        attributes=("task",),
+    ),
+    Reliance("scheduler", "vllm.tasks", "POOLING_TASKS", "what such a model can be asked for"),
     Reliance(
         "scheduler",
         _CONFIG,
@@ -344,10 +403,16 @@ SCHEDULER: Sequence[Reliance] = (
     ),
     Reliance(
         "scheduler",
+        "vllm.v1.outputs",
+        "EMPTY_MODEL_RUNNER_OUTPUT",
+        "the answer to a step that holds no pass, or whose pass has failed",
+    ),
+    Reliance(
+        "scheduler",
         _KV_CACHE_MANAGER,
         "KVCacheManager",
-        "the free blocks before and after a profile",
-        attributes=("block_pool",),
+        "the free blocks before and after a profile; what is cached of a prompt that waits",
+        attributes=("block_pool", "enable_caching"),
     ),
     Reliance(
         "scheduler",
@@ -373,16 +438,16 @@ SCHEDULER: Sequence[Reliance] = (
     Reliance(
         "scheduler",
         _BLOCK_POOL,
-        "BlockPool.get_num_free_blocks",
-        "whether a pass has room",
-        positional=(),
+        "BlockPool.get_cached_block",
+        "what is cached of a prompt that waits, asked without touching it",
+        positional=("block_hash", "kv_cache_group_ids"),
     ),
     Reliance(
         "scheduler",
-        "vllm.v1.core.kv_cache_utils",
-        "get_max_concurrency_for_kv_cache_config",
-        "the longest history that a pass can have",
-        positional=("vllm_config", "kv_cache_config"),
+        _BLOCK_POOL,
+        "BlockPool.get_num_free_blocks",
+        "whether a pass has room",
+        positional=(),
     ),
     Reliance(
         "scheduler",
@@ -438,6 +503,20 @@ EXECUTOR: Sequence[Reliance] = (
         "EngineCore",
         "the way to the workers",
         attributes=("model_executor",),
+    ),
+    Reliance(
+        "executor",
+        _CORE,
+        "EngineCore.step_with_batch_queue",
+        "how a step is run, sampled and answered: a pass goes the same way",
+        branches=("self.is_pooling_model or not model_executed",),
+    ),
+    Reliance(
+        "executor",
+        _EXECUTOR,
+        "Executor",
+        "what a pooling model can be asked for",
+        attributes=("supported_tasks",),
     ),
     *(
         reliance
@@ -558,6 +637,15 @@ WORKER: Sequence[Reliance] = (
         seams.LAZY_RECEIVE,
         without="a stage that does not receive lazily has waited before it is timed",
     ),
+    _patched("worker", seams.TOKENS_V2),
+    Reliance(
+        "worker",
+        "vllm.v1.worker.gpu.model_runner",
+        "GPUModelRunner.update_pp_decode_requests",
+        "where the V2 model runner waits for sampled tokens",
+        calls=("self.pp_handler.get_prev_sampled_outputs",),
+    ),
+    _patched("worker", seams.TOKENS_V1),
     Reliance("worker", "vllm.distributed", "get_pp_group", "which stage answers", positional=()),
     Reliance("worker", "vllm.distributed", "get_tp_group", "which rank answers", positional=()),
     Reliance(

@@ -52,6 +52,7 @@ class StepBook:
 
     def __init__(self) -> None:
         self._last_step_id = 0
+        self._tokens_per_decode = 1
         self._in_flight: dict[int, BookedStep] = {}
 
     @property
@@ -63,6 +64,11 @@ class StepBook:
     def last_step_id(self) -> int:
         """The number of the latest step; the next one's is larger."""
         return self._last_step_id
+
+    @property
+    def tokens_per_decode(self) -> int:
+        """What a decode had of the last step with any: more than 1 with speculative tokens."""
+        return self._tokens_per_decode
 
     def scheduled(
         self, output: SchedulerOutput, requests: Mapping[str, Request]
@@ -89,6 +95,9 @@ class StepBook:
                     if request.num_tokens - start > DECODE_REMAINING_TOKENS:
                         prefills.append((num_tokens, start))
                         num_ended += request.num_computed_tokens >= request.num_tokens
+        if num_decodes := len(tokens) - len(prefills):
+            num_tokens = output.total_num_scheduled_tokens - sum(chunk for chunk, _ in prefills)
+            self._tokens_per_decode = round(num_tokens / num_decodes)
         step = BookedStep(self._last_step_id, prefills, num_ended, output)
         self._in_flight[step.step_id] = step
         return step

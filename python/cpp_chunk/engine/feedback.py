@@ -6,10 +6,12 @@ steps later: the workers are asked once in a while and nobody waits for their an
 
 from __future__ import annotations
 
+import collections
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cpp_chunk._core import FitRefused
+from cpp_chunk.engine.attempt import attempt
 from cpp_chunk.engine.noted_step import NotedStep
 from cpp_chunk.log import init_logger
 from cpp_chunk.worker.stopwatch import RING_STEPS
@@ -37,6 +39,10 @@ _COLLECT_EVERY_NOTED = 8
 _REFIT_EVERY_SAMPLES = 8
 # Of steps that hold decodes alone, one in this many is noted: they are many and alike.
 _NOTE_DECODES_EVERY_STEPS = 16
+# As many as the calibrators remember: of more, a refit would forget the older ones at once.
+_MAX_WAITING_SAMPLES: Final = 128
+# An engine that stops gives its last figures this long, each file: a write takes some ms.
+_LAST_FILES_WAIT_S: Final = 0.5
 
 
 class Feedback:
@@ -52,7 +58,7 @@ class Feedback:
         guard: whether the planner is to be trusted.
         lone_prompts: what the guard knows of whole prompts; None if it need not know.
         first_step_id: the last one of the profile.
-        background: one thread, for what takes longer than a step may be kept waiting for.
+        background: one thread, for refits: they take longer than a step may be kept waiting for.
         trace: where steps and models are written, if the user wants that.
         report: the figures that others see.
     """
@@ -88,7 +94,7 @@ class Feedback:
         self._last_joined: tuple[NotedStep, StepOnStages] | None = None
         self._last_joined_step_id = first_step_id
         self._noted_since_request = 0
-        self._waiting_samples: list[StepSample] = []
+        self._waiting_samples: collections.deque[StepSample] = collections.deque()
         self._refit: Future[StageFits] | None = None
         self._refused_before = False
         self._distrusted_before = False
@@ -119,6 +125,7 @@ class Feedback:
         )
         self._noted[booked.step_id] = step
         self._noted_since_request += 1
+        self._guard.note_step()
         # No worker's ring reaches further back: the times of an older step are lost.
         if len(self._noted) > RING_STEPS:
             del self._noted[next(iter(self._noted))]
@@ -138,27 +145,35 @@ class Feedback:
         times = self._stages.poll()
         if times is not None:
             self._join(times)
+        # Also where nothing has come in: that is a reason of its own.
+        if self._guard.weigh():
+            self._follow_guard()
         if self._noted and (idle or self._noted_since_request >= _COLLECT_EVERY_NOTED):
             self._noted_since_request = 0
             self._stages.request(self._last_joined_step_id)
 
     def fell_back(self, reason: str, words: str) -> None:
-        """Dynamic chunks are off from here on.
+        """Dynamic chunks are off from here on. Raises nothing, whatever fails here as well.
 
         Args:
             reason: a few words that say what kind of thing it was, for the metric.
             words: what happened.
         """
-        self._trace.write("fallback", reason=words)
-        self._report.status.count_fallback(reason)
-        self._report.fixed_because = words
-        self._planner.forget_models()
-        self._publish(is_news=True)
+        report = self._report
+        attempt(self._planner.forget_models)
+        attempt(self._trace.write, "fallback", reason=words)
+        attempt(self._trace.flush)
+        attempt(report.status.count_fallback, reason)
+        report.status.target_ms = None
+        report.fixed_because = words
+        attempt(report.publish, is_news=True)
 
     def ended(self) -> None:
-        """The engine stops: what has come in is kept."""
-        self._publish(is_news=True)
-        self._background.shutdown(wait=False)
+        """The engine stops: what has come in is kept, if its disk is quick. Raises nothing."""
+        attempt(self._publish, is_news=True)
+        for files in (self._trace, self._report):
+            attempt(files.wait, _LAST_FILES_WAIT_S)
+        attempt(self._background.shutdown, wait=False)
 
     def _join(self, times: StageTimes) -> None:
         # Steps end in order: up to here every stage has none left to tell of.
@@ -177,10 +192,9 @@ class Feedback:
             for step_id in lost:
                 del self._noted[step_id]
             self._report.status.count_skipped("lost", len(lost))
-        if self._guard.weigh():
-            self._follow_guard()
         if self._refit is None and len(self._waiting_samples) >= _REFIT_EVERY_SAMPLES:
-            samples, self._waiting_samples = self._waiting_samples, []
+            samples = list(self._waiting_samples)
+            self._waiting_samples.clear()
             self._refit = self._background.submit(self._calibrators.update, samples)
         self._publish()
 
@@ -193,10 +207,14 @@ class Feedback:
 
     def _take_step(self, step_id: int, step: NotedStep, stages: StepOnStages) -> None:
         status = self._report.status
+        self._guard.join_step()
         before, self._last_joined = self._last_joined, (step, stages)
         if before is not None and step.continues(before[0]):
             self._gaps.add(before[1][0], stages[0])
         stage_ms = [compute_ms for _, (_, compute_ms) in sorted(stages.items())]
+        if len(self._waiting_samples) == _MAX_WAITING_SAMPLES:
+            self._waiting_samples.popleft()
+            status.count_skipped("waited too long for a refit")
         self._waiting_samples.append((step.chunks, stage_ms))
         status.measured_steps += 1
         predicted_ms, measured_ms = step.predicted_ms, max(stage_ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,8 @@ from cpp_chunk.engine.profile_passes import (
     probe,
     profile_space,
     take_profile,
-    without_disturbed,
+    undisturbed,
+    unsure_chunks,
 )
 from cpp_chunk.engine.stage_fits import StageFits, StepSample, fit_profile
 from cpp_chunk.log import init_logger
@@ -133,13 +135,24 @@ def _remembered_or_measured(
         logger.info("the remembered profile does not hold (%s): profiling anew", why_not)
     found.source = "measured"
     every = take_profile(profiler, space)
-    passes = without_disturbed(every)
+    passes = undisturbed(every)
     noise = noise_of(passes)
     logger.info(
-        "of the passes measured twice, %d were disturbed; the noise of the others is %s",
+        "%d passes were disturbed and measured again; the noise of the others is %s",
         len(every) - len(passes),
         f"{100 * noise:.1f} %" if noise is not None else "not known",
     )
+    unsure = unsure_chunks(every)
+    if unsure:
+        logger.info(
+            "the machine is busy: after %d passes %d of %d chunks of the start-up profile have not "
+            "taken the same time twice, half of these differ by more than %.0f %%; the models are "
+            "made of the shortest times, and are given up if steps do not go by them",
+            profiler.num_passes,
+            len(unsure),
+            len({(one.num_tokens, one.num_computed_tokens) for one in every}),
+            100 * statistics.median(unsure.values()),
+        )
     gaps = GapMeter()
     for before, after in itertools.pairwise(every):
         gaps.add(before.stages[0], after.stages[0])

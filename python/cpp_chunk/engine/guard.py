@@ -1,8 +1,9 @@
 """Guard: whether the models may choose chunks, by how well they do.
 
-Two things take that right away: steps that are not as long as predicted, and prompts that go
-through the pipeline more slowly than fixed chunks would by the models' own account. While it is
-away steps are measured and models calibrated as ever, and it comes back once predictions hold.
+Three things take that right away: steps that are not as long as predicted, prompts that go
+through the pipeline more slowly than fixed chunks would by the models' own account, and times
+that do not come in, so that nobody knows. While it is away steps are measured and models
+calibrated as ever, and it comes back once predictions hold.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ WINDOW_PROMPTS: Final = 6
 MAX_SHARE_OF_FIXED: Final = 1.1
 # Each time that dynamic chunks turn out slower, they are tried again twice as much later.
 _MAX_PATIENCE: Final = 64
+# Workers are asked after every 8 noted steps, and answer behind the steps in flight, of those that
+# have ended: a step's times are there some 50 noted steps later even with 16 stages. And it is well
+# within what workers keep (RING_STEPS), so that times which are only late are not lost yet.
+SILENT_STEPS: Final = 128
 
 
 class Guard:
@@ -28,6 +33,7 @@ class Guard:
     def __init__(self) -> None:
         self._errors: deque[float] = deque(maxlen=WINDOW_STEPS)
         self._shares: deque[float] = deque(maxlen=WINDOW_PROMPTS)
+        self._steps_without_times = 0
         self._steps_since_change = 0
         self._patience = 1
         self._steps_to_wait = 0
@@ -37,6 +43,14 @@ class Guard:
     def median_error(self) -> float | None:
         """Of `|predicted / measured - 1|` over recent steps; None before there are any."""
         return statistics.median(self._errors) if self._errors else None
+
+    def note_step(self) -> None:
+        """Takes a step whose times are to come."""
+        self._steps_without_times += 1
+
+    def join_step(self) -> None:
+        """A step's times have come in, from all stages."""
+        self._steps_without_times = 0
 
     def add_step(self, predicted_ms: float, measured_ms: float) -> None:
         """Takes a step with prefill in it, on its slowest stage."""
@@ -54,14 +68,12 @@ class Guard:
 
     def weigh(self) -> bool:
         """Thinks again; true if trust was lost or has come back, as `distrust` tells."""
-        error = self.median_error
-        if error is None:
-            return False
-        before = self.distrust
+        error, before = self.median_error, self.distrust
         if before is None:
             self.distrust = self._reason(error)
         elif (
             self._steps_since_change >= max(WINDOW_STEPS, self._steps_to_wait)
+            and error is not None
             and error <= _MAX_ERROR_TO_RETURN
         ):
             self.distrust = None
@@ -74,8 +86,11 @@ class Guard:
             self._errors.clear()
         return True
 
-    def _reason(self, error: float) -> str | None:
-        if len(self._errors) == WINDOW_STEPS and error > MAX_MEDIAN_ERROR:
+    def _reason(self, error: float | None) -> str | None:
+        if self._steps_without_times >= SILENT_STEPS:
+            self._steps_to_wait = 0
+            return f"no times of all stages have come in for {SILENT_STEPS} steps"
+        if len(self._errors) == WINDOW_STEPS and error is not None and error > MAX_MEDIAN_ERROR:
             self._steps_to_wait = 0
             return (
                 f"half of the last {WINDOW_STEPS} steps were more than {100 * error:.0f} % off "

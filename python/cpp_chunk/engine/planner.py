@@ -25,6 +25,7 @@ class ChunkChooser(Protocol):
         num_under_way: int,
         num_decodes: int = 0,
         decode_context_tokens: int = 0,
+        tokens_per_decode: int = 1,
     ) -> None:
         """Requests have come, gone, or ended their prefill.
 
@@ -154,10 +155,11 @@ class ServingPlanner:
         num_under_way: int,
         num_decodes: int = 0,
         decode_context_tokens: int = 0,
+        tokens_per_decode: int = 1,
     ) -> None:
         """Requests have come, gone, or ended their prefill: the step time is weighed anew."""
         if self._native is not None:
-            self._native.set_decodes(num_decodes, decode_context_tokens)
+            self._native.set_decodes(num_decodes, decode_context_tokens, tokens_per_decode)
             self._native.set_backlog(prompts, num_under_way)
 
     def begin_step(self) -> None:
@@ -190,12 +192,12 @@ class ServingPlanner:
     def scheduled(self, step_id: int, prefills: Sequence[tuple[int, int]]) -> None:
         """A step went off with these chunks, as (num_tokens, num_computed_tokens)."""
         if self._native is not None and prefills:
-            self._native.scheduled(step_id, prefills)
+            self._native.step_scheduled(step_id, prefills)
 
     def left(self, step_id: int) -> None:
         """A step has left the last stage."""
         if self._native is not None:
-            self._native.left(step_id)
+            self._native.step_left(step_id)
 
     def _fixed_target_ms(self, stages: Sequence[LatencyModel]) -> float | None:
         """The user's target, or the published rule's on the slowest stage."""
@@ -231,6 +233,7 @@ class OneChunk:
         num_under_way: int,
         num_decodes: int = 0,
         decode_context_tokens: int = 0,
+        tokens_per_decode: int = 1,
     ) -> None:
         """The size does not depend on what waits."""
 

@@ -82,6 +82,5 @@ class PrefixHits:
             request.block_hashes, 1, key=lambda block: int(get_cached_block(block, [0]) is None)
         )
         # The last token is always computed.
-        return min(
-            num_blocks * block_tokens, (request.num_tokens - 1) // block_tokens * block_tokens
-        )
+        most_tokens: int = (request.num_tokens - 1) // block_tokens * block_tokens
+        return min(num_blocks * block_tokens, most_tokens)

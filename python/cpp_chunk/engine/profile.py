@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from cpp_chunk.engine.planner import OneChunk
 from cpp_chunk.log import init_logger
-from cpp_chunk.worker.timer import STEP_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
 
 logger = init_logger(__name__)
 
-# A pass leaves this much of its prompt, so nothing is sampled, and the prompt is still a prefill
-# that the chooser can hold back while the next pass goes.
-_TOKENS_LEFT = 2
+# A pass leaves at least this much of its prompt, so nothing is sampled, and the prompt is still a
+# prefill that the chooser can hold back while the next pass goes.
+_LEAST_TOKENS_LEFT = 2
 # The first pass is a warm-up: it may build kernels, and its time counts nowhere.
 _WARM_UP_STEP_ID = 1
 # Passes are chosen to be far shorter. One that takes this long met something that a profile must
@@ -85,22 +84,30 @@ class Profiler:
         self._stages = stages
         self._num_stages: int = scheduler.parallel_config.pipeline_parallel_size
         self._random = random.Random(0)
-        self._in_flight: deque[_RunningPass] = deque()
+        # vLLM ends no chunk nearer to the prompt's end than drafters look ahead (releases that know
+        # such drafters), and takes blocks for the drafts.
+        self._tokens_left = max(_LEAST_TOKENS_LEFT, getattr(scheduler, "num_prefill_lookahead", 0))
+        self._tokens_beyond = max(self._tokens_left, getattr(scheduler, "num_lookahead_tokens", 0))
+        self._pooling_task: str | None = None
+        self._in_flight: deque[_RunningStep] = deque()
         self._num_free_blocks = 0
         self._connector: Any = None
-        self.step_id = 0
+        self._long_prefill_token_threshold = 0
+        self._num_requests = 0
+        self.step_id: int = scheduler.cpp_chunk_book.last_step_id
         self.num_passes = 0
 
     @property
     def max_context_tokens(self) -> int:
         """What a pass may hold, chunk and history together: as long as the KV cache allows."""
         max_model_len: int = self._scheduler.max_model_len
-        return min(max_model_len, self._kv_capacity_tokens()) - _TOKENS_LEFT
+        return min(max_model_len, self._kv_capacity_tokens()) - self._tokens_beyond
 
     def __enter__(self) -> Self:
-        """Raises ProfilingError where requests are in flight."""
+        """Raises ProfilingError where requests are in flight, or a pooling model has no task."""
         if self._scheduler.requests:
             raise ProfilingError("requests are in flight")
+        self._pooling_task = _pooling_task(self._scheduler, self._executor)
         self._num_free_blocks = self._block_pool.get_num_free_blocks()
         connector = self._scheduler.connector
         if connector is not None:
@@ -114,6 +121,10 @@ class Profiler:
             raise
         # It would be told of requests that nobody sent and of KV that nobody computed.
         self._connector, self._scheduler.connector = connector, None
+        # It cuts one prompt's chunk for the sake of others, and a pass has no others to spare.
+        config = self._scheduler.scheduler_config
+        self._long_prefill_token_threshold = config.long_prefill_token_threshold
+        config.long_prefill_token_threshold = 0
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,21 +137,30 @@ class Profiler:
             self._put_back()
         finally:
             self._scheduler.connector = self._connector
+            self._scheduler.scheduler_config.long_prefill_token_threshold = (
+                self._long_prefill_token_threshold
+            )
             # While serving, a stage that fails is vLLM's to handle.
             failures = self._stages.end_pass_guard()
         if failures:
             raise ProfilingError(f"a pass failed on {failures[0]}")
 
     def _put_back(self) -> None:
+        from vllm.v1.outputs import EMPTY_MODEL_RUNNER_OUTPUT
+
         scheduler = self._scheduler
         scheduler.cpp_chunk_use(None)
-        for one in self._in_flight:
-            # vLLM hands answers out in order: one that is not taken would meet the next step.
-            one.wait_for_end()
-        self._in_flight.clear()
         self._finish(list(scheduler.requests))
+        while self._in_flight:
+            # vLLM hands answers out in order, and counts them: one that is not taken would meet the
+            # next step. What a pass that ended the profile has to say is told already.
+            step = self._in_flight.popleft()
+            step.wait_for_end()
+            scheduler.update_from_output(step.output, EMPTY_MODEL_RUNNER_OUTPUT)
         try:
-            self._run_empty_step()
+            # Tells the workers which requests have gone.
+            self._run_step()
+            self._drain()
         finally:
             self._forget_passes()
 
@@ -159,8 +179,8 @@ class Profiler:
         """Runs one round of passes, given as (num_tokens, num_computed_tokens).
 
         Returns:
-            The measured passes; a history is halved until its KV blocks can be had, and a pass
-            for which there is no room at all is missing.
+            The measured passes, as vLLM has scheduled them; a history is halved until its KV
+            blocks can be had, and a pass for which there is no room at all is missing.
 
         Raises:
             ProfilingError: a pass could not be run or timed, or took too long.
@@ -168,9 +188,9 @@ class Profiler:
         first_step_id = self.step_id
         run: list[tuple[int, int, int]] = []
         for num_tokens, history in passes:
-            had_history = self._start_pass(num_tokens, history)
-            if had_history is not None:
-                run.append((self.step_id, num_tokens, had_history))
+            chunk = self._start_pass(num_tokens, history)
+            if chunk is not None:
+                run.append((self.step_id, *chunk))
                 self.num_passes += 1
         self._drain()
         times = self._stages.read_now(after_step_id=first_step_id)
@@ -197,35 +217,35 @@ class Profiler:
         return tuple(time for _, time in sorted(stages.items()))
 
     def _kv_capacity_tokens(self) -> int:
-        """Tokens of one request that the free KV blocks hold, by vLLM's own estimate."""
-        from vllm.v1.core.kv_cache_utils import get_max_concurrency_for_kv_cache_config
+        """The longest request for which `_has_room` says yes."""
+        groups = self._scheduler.kv_cache_config.kv_cache_groups
+        blocks_of_a_token = sum(1 / group.kv_cache_spec.block_size for group in groups)
+        # Of each group's blocks the last one may hold a single token.
+        return int((self._block_pool.get_num_free_blocks() - len(groups)) / blocks_of_a_token)
 
-        scheduler = self._scheduler
-        requests = get_max_concurrency_for_kv_cache_config(
-            scheduler.vllm_config, scheduler.kv_cache_config
-        )
-        return int(min(1.0, requests) * scheduler.max_model_len)
+    def _start_pass(self, num_tokens: int, history: int) -> tuple[int, int] | None:
+        """Hands one pass to the executor.
 
-    def _start_pass(self, num_tokens: int, history: int) -> int | None:
-        """Hands one pass to the executor; its history, or None where there was no room at all."""
+        Returns:
+            Its chunk and history as vLLM has scheduled it, None where there was no room at all.
+        """
         if len(self._in_flight) == self._num_stages:
             self._complete_oldest()
         while True:
-            if self._has_room(num_tokens + history):
-                request_id, output = self._schedule(num_tokens, history)
-                if output.num_scheduled_tokens.get(request_id) == num_tokens:
-                    break
-                self._finish([request_id])
-            if self._in_flight:
+            in_company = bool(self._in_flight)
+            if self._has_room(num_tokens + history + self._tokens_beyond):
+                scheduled_tokens = self._schedule(num_tokens, history)
+                if scheduled_tokens != num_tokens:
+                    # More of its prompt is left than the chooser holds back.
+                    self._drain()
+                if scheduled_tokens:
+                    return scheduled_tokens, history
+            if in_company:
                 self._drain()
             elif history:
                 history //= 2
             else:
                 return None
-        executed = self._executor.execute_model(output, non_block=True)
-        sampled = self._executor.sample_tokens(None, non_block=True)
-        self._in_flight.append(_RunningPass(self.step_id, output, executed, sampled))
-        return history
 
     def _has_room(self, num_tokens: int) -> bool:
         """Whether the free KV blocks hold a request of so many tokens.
@@ -238,37 +258,70 @@ class Profiler:
         has_room: bool = needed < self._block_pool.get_num_free_blocks()
         return has_room
 
-    def _schedule(self, num_tokens: int, history: int) -> tuple[str, Any]:
-        """Adds a request with this history and has the scheduler take one chunk of it."""
-        from vllm.sampling_params import SamplingParams
+    def _schedule(self, num_tokens: int, history: int) -> int:
+        """Adds a request with this history and runs the step that takes one chunk of it.
+
+        Returns:
+            The tokens that vLLM took of it; 0 where it found no room.
+        """
         from vllm.v1.request import Request
 
         scheduler = self._scheduler
         # Random tokens, so that a mixture of experts spreads them as it would spread text.
         vocabulary = range(scheduler.vllm_config.model_config.get_vocab_size())
-        self.step_id += 1
+        self._num_requests += 1
+        request_id = f"cpp-chunk-profile-{self._num_requests}"
+        sampling_params, pooling_params = self._params()
         request = Request(
-            request_id=_request_id(self.step_id),
+            request_id=request_id,
             prompt_token_ids=self._random.choices(
-                vocabulary, k=history + num_tokens + _TOKENS_LEFT
+                vocabulary, k=history + num_tokens + self._tokens_left
             ),
-            sampling_params=SamplingParams(max_tokens=1, temperature=0.0),
-            pooling_params=None,
+            sampling_params=sampling_params,
+            pooling_params=pooling_params,
             block_hasher=self._unique_block_hashes,
         )
         request.num_computed_tokens = history
         scheduler.add_request(request)
-        scheduler.cpp_chunk_use(OneChunk(num_tokens, _TOKENS_LEFT))
-        output = self._schedule_step()
-        setattr(output, STEP_ID, self.step_id)
-        return request.request_id, output
+        scheduler.cpp_chunk_use(OneChunk(num_tokens, self._tokens_left))
+        scheduled_tokens = self._run_step(request_id)
+        if not scheduled_tokens:
+            self._finish([request_id])
+        return scheduled_tokens
 
-    def _schedule_step(self) -> Any:
-        output = self._scheduler.schedule()
-        if self._connector is not None:
+    def _params(self) -> tuple[Any, Any]:
+        """How a pass is to be sampled, or pooled: one of them is None. It never comes to either."""
+        if self._pooling_task is None:
+            from vllm.sampling_params import SamplingParams
+
+            return SamplingParams(max_tokens=1, temperature=0.0), None
+        from vllm.pooling_params import PoolingParams
+
+        return None, PoolingParams(task=self._pooling_task)
+
+    def _run_step(self, request_id: str = "") -> int:
+        """Has vLLM schedule a step and hands it to the executor, as vLLM's own loop does.
+
+        Whatever is in it, if only which requests have finished: workers hear of that once.
+
+        Returns:
+            The tokens of this request in it.
+        """
+        metadata = None if self._connector is None else _nothing_to_transfer(self._connector)
+        scheduler = self._scheduler
+        output = scheduler.schedule()
+        if metadata is not None:
             # Workers want to be told what to load and save.
-            output.kv_connector_metadata = _nothing_to_transfer(self._connector)
-        return output
+            output.kv_connector_metadata = metadata
+        num_tokens: int = output.num_scheduled_tokens.get(request_id, 0)
+        # The book has numbered it.
+        self.step_id = scheduler.cpp_chunk_book.last_step_id
+        executed = answer = self._executor.execute_model(output, non_block=True)
+        if output.total_num_scheduled_tokens and self._pooling_task is None:
+            answer = self._executor.sample_tokens(None, non_block=True)
+        pass_id = request_id if num_tokens else None
+        self._in_flight.append(_RunningStep(self.step_id, pass_id, output, executed, answer))
+        return num_tokens
 
     def _unique_block_hashes(self, request: Any) -> list[Any]:
         """What prefix caching wants of a request: here, hashes that nothing else ever has."""
@@ -276,17 +329,14 @@ class Profiler:
         return [self._random.randbytes(32) for _ in range(num_blocks)]
 
     def _complete_oldest(self) -> None:
-        """Takes the oldest pass's output, as vLLM's own loop does, and lets go of its request."""
-        one = self._in_flight.popleft()
-        begun_s = time.monotonic()
-        model_output = one.sampled.result()
-        if model_output is None or one.request_id not in model_output.req_id_to_index:
-            one.executed.result()
-            raise ProfilingError(f"pass {one.request_id} has no output")
-        if time.monotonic() - begun_s > _longest_s(one.step_id):
-            raise ProfilingError(f"pass {one.request_id} took longer than {LONGEST_PASS_S:g} s")
-        self._scheduler.update_from_output(one.output, model_output)
-        self._finish([one.request_id])
+        """Takes the oldest step's output, as vLLM's own loop does, and lets go of its request."""
+        step = self._in_flight[0]
+        # One that fails stays, and is put back in the end.
+        model_output = _output_of(step)
+        self._in_flight.popleft()
+        self._scheduler.update_from_output(step.output, model_output)
+        if step.request_id is not None:
+            self._finish([step.request_id])
 
     def _drain(self) -> None:
         while self._in_flight:
@@ -297,12 +347,25 @@ class Profiler:
 
         self._scheduler.finish_requests(request_ids, RequestStatus.FINISHED_ABORTED)
 
-    def _run_empty_step(self) -> None:
-        """Tells the workers which requests have gone."""
-        output = self._schedule_step()
-        executed = self._executor.execute_model(output, non_block=True).result()
-        if executed is not None:
-            self._scheduler.update_from_output(output, executed)
+
+def _output_of(step: _RunningStep) -> Any:
+    """Waits for the answer to a step.
+
+    Raises:
+        ProfilingError: a pass has none, or took too long.
+    """
+    from vllm.v1.outputs import EMPTY_MODEL_RUNNER_OUTPUT
+
+    begun_s = time.monotonic()
+    model_output = step.answer.result()
+    if step.request_id is None:
+        return model_output or EMPTY_MODEL_RUNNER_OUTPUT
+    if model_output is None or step.request_id not in model_output.req_id_to_index:
+        step.executed.result()
+        raise ProfilingError(f"pass {step.request_id} has no output")
+    if time.monotonic() - begun_s > _longest_s(step.step_id):
+        raise ProfilingError(f"pass {step.request_id} took longer than {LONGEST_PASS_S:g} s")
+    return model_output
 
 
 def _nothing_to_transfer(connector: Any) -> Any:
@@ -318,23 +381,30 @@ def _longest_s(step_id: int) -> float:
     return math.inf if step_id == _WARM_UP_STEP_ID else LONGEST_PASS_S
 
 
-def _request_id(step_id: int) -> str:
-    return f"cpp-chunk-profile-{step_id}"
+def _pooling_task(scheduler: Any, executor: Any) -> str | None:
+    """What a pooling model's requests ask for: the first thing that it can do; None for others."""
+    if scheduler.vllm_config.model_config.runner_type != "pooling":
+        return None
+    from vllm.tasks import POOLING_TASKS
+
+    tasks = [task for task in executor.supported_tasks if task in POOLING_TASKS]
+    if not tasks:
+        raise ProfilingError("the model pools, and names no task that it pools for")
+    return str(tasks[0])
 
 
 @dataclass(frozen=True)
-class _RunningPass:
+class _RunningStep:
+    """A step that the executor has. `request_id` is its pass's, None where it holds none."""
+
     step_id: int
+    request_id: str | None
     output: Any
     executed: Any
-    sampled: Any
-
-    @property
-    def request_id(self) -> str:
-        return _request_id(self.step_id)
+    answer: Any
 
     def wait_for_end(self) -> None:
-        for future in (self.executed, self.sampled):
+        for future in (self.executed, self.answer):
             # How it failed is told by what ended the profile.
             with contextlib.suppress(Exception):
                 future.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tqdm import tqdm
@@ -20,8 +21,14 @@ MAX_PASSES: Final = 16
 # last round repeats what is furthest from the rest.
 _FIRST_ROUND_PASSES: Final = 5
 _NUM_REPEATS: Final = 3
-# Whatever disturbs a pass makes it longer: of two that differ by more, the longer one is dropped.
+# Whatever disturbs a pass makes it longer. So a chunk's time on a stage is sure once its two
+# shortest ones differ by less, and longer ones do not count.
 _MAX_SPREAD: Final = 0.1
+# Where repeats show that passes are disturbed, chunks are measured again until they are sure, a few
+# at a time: up to so many passes in all, and for about a minute.
+MAX_PASSES_DISTURBED: Final = 3 * MAX_PASSES
+_MAX_EXTRA_MS: Final = 60_000.0
+_PASSES_AT_A_TIME: Final = 5
 # A start must not take long, and a chunk that is longer than this is priced by the others.
 _LONGEST_PASS_MS: Final = 1500.0
 # Below the KV block little is scheduled but tails, and below 32 tokens a pass is all overhead.
@@ -65,37 +72,51 @@ def take_profile(profiler: Profiler, space: ProfileSpace) -> tuple[ProfilePass, 
         ProfilingError: passes could not be run or timed.
     """
     scouts = scouting_passes(space)
+    passes: list[ProfilePass] = []
     with tqdm(total=MAX_PASSES, desc="[cpp_chunk] profiling prefill", unit="pass") as bar:
 
-        def run(passes: Sequence[tuple[int, int]]) -> list[ProfilePass]:
-            measured = profiler.run(passes)
+        def run(chunks: Sequence[tuple[int, int]]) -> list[ProfilePass]:
+            measured = profiler.run(chunks[: MAX_PASSES_DISTURBED - profiler.num_passes])
             bar.update(len(measured))
             return measured
+
+        def run_next(num_new: int, num_repeats: int) -> None:
+            measured = [
+                (chunk, _slowest_ms(times))
+                for chunk, times in _stage_times(passes).items()
+                for _ in times[0]
+            ]
+            if measured:
+                chosen = next_passes(
+                    space, measured, num_new=max(0, num_new), num_repeats=num_repeats
+                )
+                passes.extend(run(chosen))
 
         if not profiler.num_passes:
             # Not measured: the first use of anything costs extra, and of large buffers most.
             run([max(scouts)])
-        passes = run(scouts)
-
-        def run_next(num_new: int, num_repeats: int) -> list[ProfilePass]:
-            measured = [
-                ((one.num_tokens, one.num_computed_tokens), one.slowest_ms) for one in passes
-            ]
-            if not measured:
-                return []
-            return run(next_passes(space, measured, num_new=num_new, num_repeats=num_repeats))
-
-        passes += run_next(_FIRST_ROUND_PASSES, 0)
-        left = MAX_PASSES - profiler.num_passes
-        passes += run_next(left - _NUM_REPEATS, 0)
-        passes += run_next(0, _NUM_REPEATS)
+        num_chunks = MAX_PASSES - _NUM_REPEATS - profiler.num_passes
+        passes += run(scouts)
+        run_next(min(_FIRST_ROUND_PASSES, num_chunks - len(passes)), 0)
+        run_next(num_chunks - len(passes), 0)
+        run_next(0, _NUM_REPEATS)
+        num_first = len(passes)
+        while (
+            (again := unsure_chunks(passes))
+            and profiler.num_passes < MAX_PASSES_DISTURBED
+            and sum(one.slowest_ms for one in passes[num_first:]) < _MAX_EXTRA_MS
+        ):
+            bar.total = MAX_PASSES_DISTURBED
+            passes += run(list(again)[:_PASSES_AT_A_TIME])
+            # While everything looked longer than it is, there may have been few chunks to take.
+            run_next(num_chunks - len(_stage_times(passes)), _NUM_REPEATS)
     return tuple(passes)
 
 
 def probe(
     profiler: Profiler, passes: Sequence[tuple[int, int]], models: Sequence[LatencyModel]
 ) -> str | None:
-    """Runs a warm-up and two passes of an old profile.
+    """Runs a warm-up and two passes of an old profile; these once more where they seem not to hold.
 
     Args:
         profiler: inside its context.
@@ -117,8 +138,18 @@ def probe(
     # Of middling cost: a short one would tell of the constant alone, a long one would take long.
     by_cost = sorted(passes, key=predicted_ms)
     probes = [by_cost[len(by_cost) // 3], by_cost[2 * len(by_cost) // 3]]
-    for one in profiler.run([probes[-1], *probes])[1:]:
-        chunk = (one.num_tokens, one.num_computed_tokens)
+    measured = profiler.run([probes[-1], *probes])[1:]
+    if not measured:
+        return "there is no room for its passes"
+    if _why_off(measured, models) is not None:
+        # A busy machine makes them longer, and is no reason to give a good profile up.
+        measured += profiler.run(probes)
+    return _why_off(undisturbed(measured), models)
+
+
+def _why_off(passes: Sequence[ProfilePass], models: Sequence[LatencyModel]) -> str | None:
+    for one in passes:
+        chunk = _chunk(one)
         for stage, (model, measured_ms) in enumerate(zip(models, one.stage_ms, strict=True)):
             expected_ms = model.step_ms([chunk])
             if abs(measured_ms / expected_ms - 1) > _MAX_PROBE_ERROR:
@@ -129,18 +160,51 @@ def probe(
     return None
 
 
-def without_disturbed(passes: Sequence[ProfilePass]) -> list[ProfilePass]:
-    """The passes without those that took longer than when they were measured again."""
-    shortest_ms: dict[tuple[int, int], float] = {}
+def unsure_chunks(passes: Sequence[ProfilePass]) -> dict[tuple[int, int], float]:
+    """Those that were measured again and did not take the same time twice.
+
+    Returns:
+        For (num_tokens, history) the share by which the two shortest times of a stage differ. The
+        chunk that is measured again with the least effort comes first.
+    """
+    times = {chunk: ms for chunk, ms in _stage_times(passes).items() if len(ms[0]) > 1}
+    spreads = {
+        chunk: max(stage[1] / stage[0] - 1 for stage in stages) for chunk, stages in times.items()
+    }
+    by_effort = sorted(times, key=lambda chunk: (len(times[chunk][0]), _slowest_ms(times[chunk])))
+    return {chunk: spreads[chunk] for chunk in by_effort if spreads[chunk] > _MAX_SPREAD}
+
+
+def undisturbed(passes: Sequence[ProfilePass]) -> list[ProfilePass]:
+    """The passes, with one for all of a chunk that differ: of each stage, its shortest time."""
+    kept: list[ProfilePass] = []
+    for chunk, times in _stage_times(passes).items():
+        of_chunk = [one for one in passes if _chunk(one) == chunk]
+        if any(ms[-1] > (1 + _MAX_SPREAD) * ms[0] for ms in times):
+            stages = zip(*(one.stages for one in of_chunk), strict=True)
+            shortest = tuple(min(stage, key=lambda time: time[1]) for stage in stages)
+            of_chunk = [replace(of_chunk[0], stages=shortest)]
+        kept += of_chunk
+    return kept
+
+
+def _chunk(one: ProfilePass) -> tuple[int, int]:
+    return one.num_tokens, one.num_computed_tokens
+
+
+def _stage_times(passes: Sequence[ProfilePass]) -> dict[tuple[int, int], list[list[float]]]:
+    """Of each chunk and stage, the times in ms, the shortest first."""
+    by_chunk: dict[tuple[int, int], list[list[float]]] = {}
     for one in passes:
-        chunk = (one.num_tokens, one.num_computed_tokens)
-        shortest_ms[chunk] = min(one.slowest_ms, shortest_ms.get(chunk, one.slowest_ms))
-    return [
-        one
-        for one in passes
-        if one.slowest_ms
-        <= (1 + _MAX_SPREAD) * shortest_ms[one.num_tokens, one.num_computed_tokens]
-    ]
+        by_chunk.setdefault(_chunk(one), []).append(one.stage_ms)
+    return {
+        chunk: [sorted(stage) for stage in zip(*times, strict=True)]
+        for chunk, times in by_chunk.items()
+    }
+
+
+def _slowest_ms(times: Sequence[Sequence[float]]) -> float:
+    return max(stage[0] for stage in times)
 
 
 def noise_of(passes: Sequence[ProfilePass]) -> float | None:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cpp_chunk._core import TELL_EVERY_STEPS
 from cpp_chunk.ascend import has_in_tree_scheduler
 from cpp_chunk.config import refuse_or_warn
+from cpp_chunk.engine.attempt import attempt, in_words
 from cpp_chunk.engine.backlog import read_backlog
 from cpp_chunk.engine.book import DECODE_REMAINING_TOKENS, StepBook
+from cpp_chunk.engine.file_thread import FileThread
 from cpp_chunk.engine.prefix_hits import PrefixHits
 from cpp_chunk.engine.shape import UnknownSchedulerError, check_scheduler_shape
 from cpp_chunk.log import init_logger
@@ -165,7 +167,7 @@ class DynamicChunkMixin:
         As vLLM's threshold bounds its tokens, and never below a fair share: what nobody else could
         use is not kept from it.
         """
-        threshold_tokens = self.scheduler_config.long_prefill_token_threshold
+        threshold_tokens: int = self.scheduler_config.long_prefill_token_threshold
         num_prompts = self._cpp_chunk_num_told_prompts
         if threshold_tokens <= 0 or num_prompts <= 1:
             return 1.0
@@ -205,6 +207,7 @@ class DynamicChunkMixin:
             backlog.num_under_way,
             backlog.num_decodes,
             backlog.decode_context_tokens,
+            self.cpp_chunk_book.tokens_per_decode,
         )
 
     def add_request(self, *args: Any, **kwargs: Any) -> Any:
@@ -273,11 +276,11 @@ class DynamicChunkMixin:
     ) -> Any:
         """vLLM's own, then the step is booked as left, and step times that came in are taken."""
         result = super().update_from_output(scheduler_output, *args, **kwargs)  # type: ignore[misc]
-        if self._cpp_chunk_chooser is not None:
+        # While nobody chooses too: it was scheduled when somebody did.
+        step_id = self.cpp_chunk_book.left(scheduler_output)
+        if self._cpp_chunk_chooser is not None and step_id is not None:
             try:
-                step_id = self.cpp_chunk_book.left(scheduler_output)
-                if step_id is not None:
-                    self._cpp_chunk_chooser.left(step_id)
+                self._cpp_chunk_chooser.left(step_id)
             except Exception as error:
                 self.cpp_chunk_fall_back("booking what left", error)
         if self._cpp_chunk_feedback is not None:
@@ -290,10 +293,7 @@ class DynamicChunkMixin:
     def shutdown(self) -> None:
         """vLLM's own; the figures so far are kept for who asks later."""
         if self._cpp_chunk_feedback is not None:
-            try:
-                self._cpp_chunk_feedback.ended()
-            except Exception as error:
-                logger.debug("keeping the last figures failed (%r)", error)
+            attempt(self._cpp_chunk_feedback.ended)
         super().shutdown()  # type: ignore[misc]
 
     def cpp_chunk_use(self, chooser: ChunkChooser | None, feedback: Feedback | None = None) -> None:
@@ -302,17 +302,22 @@ class DynamicChunkMixin:
         self._cpp_chunk_feedback = feedback
 
     def cpp_chunk_fall_back(self, doing: str, error: BaseException) -> None:
-        """Fixed chunks from here on; said once, since nothing of ours runs after it."""
-        self._cpp_chunk_end(doing, f"{doing} failed ({error!r})")
+        """Fixed chunks from here on; said once, since nothing of ours runs after it.
+
+        Called where nobody catches anything: it raises nothing, whatever it calls.
+        """
+        self._cpp_chunk_end(doing, f"{doing} failed ({in_words(error)})")
 
     def _cpp_chunk_end(self, reason: str, words: str) -> None:
         feedback = self._cpp_chunk_feedback
         self.cpp_chunk_use(None)
-        logger.error("%s: fixed chunks from here on", words)
+        attempt(logger.error, "%s: fixed chunks from here on", words, stacklevel=2)
         if feedback is not None:
-            feedback.fell_back(reason, words)
+            attempt(feedback.fell_back, reason, words)
         else:
-            write_status(EngineStatus(fallbacks={reason: 1}))
+            status = EngineStatus(fallbacks={reason: 1})
+            file = FileThread("the status for the metrics page")
+            attempt(file.write, lambda: write_status(status))
 
 
 def check_base(base: type[Any], config: ProfilingChunkConfig) -> None:

@@ -85,8 +85,7 @@ def _start(scheduler: Any, context: EngineContext) -> None:
         profile_passes=found.num_passes,
         profile_s=found.seconds,
     )
-    background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cpp-chunk")
-    report = Report(status, deployment, background)
+    report = Report(status, deployment)
     report.fixed_because = found.problem or (
         "smooth_factor is 0" if config.smooth_factor == 0 else None
     )
@@ -106,7 +105,7 @@ def _start(scheduler: Any, context: EngineContext) -> None:
             if planner.is_untuned
             else None,
             first_step_id=found.last_step_id,
-            background=background,
+            background=ThreadPoolExecutor(max_workers=1, thread_name_prefix="cpp-chunk"),
             trace=trace,
             report=report,
         )
@@ -161,7 +160,19 @@ def _log_models(fits: StageFits, gap_ms: float, target_ms: float | None) -> None
 def _suggest_layer_split(
     scheduler: Any, fits: StageFits, gap_ms: float, planner: ServingPlanner
 ) -> None:
-    """Says which split of the layers would even out unequal stages, if that brings enough."""
+    """Says which split of the layers would even out unequal stages, if that brings enough.
+
+    A hint and no more: what fails in it is said, and matters to nobody.
+    """
+    try:
+        _log_layer_split(scheduler, fits, gap_ms, planner)
+    except Exception as error:
+        logger.info("no split of the layers is suggested (%r)", error)
+
+
+def _log_layer_split(
+    scheduler: Any, fits: StageFits, gap_ms: float, planner: ServingPlanner
+) -> None:
     layers = layers_of_stages(scheduler.vllm_config)
     if layers is None:
         return

@@ -21,7 +21,7 @@ class Stopwatch(Protocol):
         """`execute_model` has been entered."""
 
     def input_waited(self, seconds: float) -> None:
-        """The wait for the stage before is over; it took this long on the host."""
+        """A wait for another stage is over; it took this long on the host."""
 
     def end(self, step_id: int) -> None:
         """The step's last kernel has been launched, or on a CPU run."""
@@ -31,7 +31,7 @@ class Stopwatch(Protocol):
 
 
 class HostStopwatch:
-    """For a CPU: the wait is taken off the elapsed time, since what precedes it is work too."""
+    """For a CPU: waits are taken off the elapsed time, since what precedes them is work too."""
 
     def __init__(self) -> None:
         self._start_s = 0.0
@@ -44,7 +44,7 @@ class HostStopwatch:
         self._start_s = time.monotonic()
 
     def input_waited(self, seconds: float) -> None:
-        """Moves the start by the wait, so that lanes of a chart do not overlap."""
+        """Moves the start by each wait, so that lanes of a chart do not overlap."""
         self._waited_s += seconds
 
     def end(self, step_id: int) -> None:
@@ -87,13 +87,13 @@ class DeviceStopwatch:
         return self._spare.pop() if self._spare else self._make_event()
 
     def begin(self) -> None:
-        """Records the start; `input_waited` moves it."""
+        """Records the start; each `input_waited` moves it."""
         if self._start is None:
             self._start = self._event()
         self._start.record()
 
     def input_waited(self, seconds: float) -> None:
-        """Records the start anew, behind the transfer that the stream now waits for."""
+        """Records the start anew, behind what the stream now waits for."""
         if self._start is not None:
             self._start.record()
 

@@ -1,7 +1,8 @@
-"""Measure: a stage's compute of each step, without the wait for the stage before it.
+"""Measure: a stage's compute of each step, without its waits for other stages.
 
 vLLM receives a stage's input lazily: `AsyncIntermediateTensors` waits on first use, so that
-input preparation overlaps the transfer. We never force that wait; we observe where it happens.
+input preparation overlaps the transfer. Likewise a stage waits, early in a step, for tokens that
+the last one has sampled some steps before. We never force such a wait; we observe where it happens.
 What is timed ends before sampling, which is a call of its own.
 """
 
@@ -48,7 +49,7 @@ class StepTimer:
         stopwatch: for this worker's device.
     """
 
-    # The runner that is inside execute_model in this process, for the observer of the wait.
+    # The runner that is inside execute_model in this process, for the observers of waits.
     _running: StepTimer | None = None
 
     def __init__(self, stopwatch: Stopwatch) -> None:
@@ -77,7 +78,7 @@ class StepTimer:
 
     @classmethod
     def observe_wait(cls, seconds: float) -> None:
-        """Called where a lazy receive has waited."""
+        """Called where a stage has waited for another one."""
         if cls._running is not None:
             cls._running._try(cls._running._stopwatch.input_waited, seconds)
 
