@@ -195,6 +195,8 @@ class Engine:
     steps: list[dict[str, int]] = field(default_factory=list)
     arrived_ms: dict[str, float] = field(default_factory=dict)
     first_token_ms: dict[str, float] = field(default_factory=dict)
+    # Of the latest step, empty or not.
+    tokens: dict[str, int] = field(default_factory=dict)
     num_scheduled: int = 0
     num_preemptions: int = 0
     # Chunks that a step had given and took back, for one of a higher priority.
@@ -309,7 +311,7 @@ class Engine:
             scheduler.asks.clear()
         output = scheduler.schedule()
         self._check_chooser()
-        tokens: dict[str, int] = output.num_scheduled_tokens
+        tokens = self.tokens = output.num_scheduled_tokens
         requests = [scheduler.requests[one] for one in tokens]
         self.num_scheduled += 1
         self.num_preemptions += len(output.preempted_req_ids or ())

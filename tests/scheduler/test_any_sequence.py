@@ -31,7 +31,7 @@ ENCODER_CACHE_TOKENS = 2048
 # Steps in a row in which vLLM would have served a prompt and our answer was no, to it and to all:
 # one of them may have been filled by what vLLM then found no place for, for each step in flight.
 MAX_STARVED_STEPS = 3
-# The same where prompts that came later are served meanwhile.
+# The same where prompts behind it, in the order in which vLLM asks, are served meanwhile.
 MAX_OVERTAKEN_STEPS = 16
 # Far more than what a sequence can ask for takes with the smallest chunks.
 MAX_TURNS = 20_000
@@ -170,22 +170,22 @@ class AnySequence(RuleBasedStateMachine):
         if engine.num_scheduled == self.num_asked_steps:
             return
         self.num_asked_steps = engine.num_scheduled
-        tokens = engine.in_flight[-1].output.num_scheduled_tokens if engine.in_flight else {}
         asks = [ask for ask in engine.scheduler.asks if ask.is_prefill]
-        served = [ask.request for ask in asks if ask.request.request_id in tokens]
-        refused = [ask.request for ask in asks if ask.offered and not ask.answered]
+        served = [
+            index for index, ask in enumerate(asks) if ask.request.request_id in engine.tokens
+        ]
+        refused = [index for index, ask in enumerate(asks) if ask.offered and not ask.answered]
         self.num_starved = self.num_starved + 1 if refused and not served else 0
-        assert self.num_starved <= MAX_STARVED_STEPS, [one.request_id for one in refused]
-        for request in refused:
-            name = request.request_id
-            is_overtaken = any(
-                (other.priority, other.arrival_time) > (request.priority, request.arrival_time)
-                for other in served
-            )
+        assert self.num_starved <= MAX_STARVED_STEPS, [
+            asks[one].request.request_id for one in refused
+        ]
+        for index in refused:
+            name = asks[index].request.request_id
+            is_overtaken = any(other > index for other in served)
             self.num_overtaken[name] = is_overtaken * (self.num_overtaken.get(name, 0) + 1)
             assert self.num_overtaken[name] <= MAX_OVERTAKEN_STEPS, name
-        for request in served:
-            self.num_overtaken.pop(request.request_id, None)
+        for index in served:
+            self.num_overtaken.pop(asks[index].request.request_id, None)
 
     def teardown(self) -> None:
         engine = self.engine
