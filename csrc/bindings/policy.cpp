@@ -119,17 +119,17 @@ void check_chunk(const Chunk& chunk) {
   }
 }
 
-std::vector<PromptWork> checked_prompts(const Pairs& pairs) {
+std::vector<TokenPair> checked_pairs(const Pairs& pairs) {
   std::vector<TokenPair> counts;
   try {
     counts = pairs.cast<std::vector<TokenPair>>();
   } catch (const py::cast_error&) {
-    throw py::type_error("prompts must be (remaining_tokens, num_computed_tokens) pairs of int");
+    throw py::type_error("prompts must be (num_tokens, num_computed_tokens) pairs of int");
   }
   for (const auto& [num_tokens, num_computed_tokens] : counts) {
     check_chunk({.num_tokens = num_tokens, .num_computed_tokens = num_computed_tokens});
   }
-  return to_prompts(counts);
+  return counts;
 }
 
 void bind_features(py::module_& module) {
@@ -169,7 +169,7 @@ tokens_each: more than 1 with speculative tokens.)")
           "set_backlog",
           [](ChunkPolicy& policy, const Pairs& pairs, std::size_t num_under_way) {
             // Counted once they are read: a sequence may yield fewer than it says that it has.
-            const std::vector<PromptWork> prompts = checked_prompts(pairs);
+            const std::vector<PromptWork> prompts = to_prompts(checked_pairs(pairs));
             if (num_under_way > prompts.size()) {
               throw InvalidArgument("num_under_way must be in [0, " +
                                     std::to_string(prompts.size()) + "], got " +
@@ -213,12 +213,7 @@ max_tokens: what the engine still admits to the step. In [0, min(remaining_token
       .def(
           "step_scheduled",
           [](ChunkPolicy& policy, std::int64_t step, const Pairs& prefills) {
-            std::vector<Chunk> chunks;
-            for (const PromptWork& pair : to_prompts(prefills)) {
-              chunks.push_back(
-                  {.num_tokens = pair.num_tokens, .num_computed_tokens = pair.num_computed_tokens});
-            }
-            policy.step_scheduled(step, chunks);
+            policy.step_scheduled(step, to_chunks(checked_pairs(prefills)));
           },
           py::arg("step").noconvert(), py::arg("prefills"),
           R"(A step went off, with this number; numbers rise.

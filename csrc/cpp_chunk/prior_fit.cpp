@@ -107,7 +107,7 @@ PriorFitReport PriorFit::fit(std::span<const WeightedStep> recent, const Latency
         !(report.fit.condition_number <= kMaxConditionNumber)) {
       throw FitRefused(RefusalReason::rank_deficient,
                        "profile and recent steps carry no fit: condition number " +
-                           shown(report.fit.condition_number) + ", limit " +
+                           rounded(report.fit.condition_number) + ", limit " +
                            shown(kMaxConditionNumber));
     }
     report.fit.model = LatencyModel(coefficients_of(values));

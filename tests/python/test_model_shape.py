@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import cpp_chunk
 import pytest
 from cpp_chunk.engine.model_shape import (
     alignment_tokens,
@@ -73,9 +74,16 @@ def test_nothing_is_known_of_an_older_configuration() -> None:
     assert preferred_multiples(config) == []
 
 
-def scheduler(block_size: int, *specs: Any, cache_mode: str = "none", ranks: int = 1) -> Any:
+def scheduler(
+    block_size: int,
+    *specs: Any,
+    cache_mode: str = "none",
+    ranks: int = 1,
+    max_num_batched_tokens: int = 1 << 20,
+) -> Any:
     return SimpleNamespace(
         block_size=block_size,
+        max_num_scheduled_tokens=max_num_batched_tokens,
         parallel_config=SimpleNamespace(decode_context_parallel_size=ranks),
         vllm_config=SimpleNamespace(cache_config=SimpleNamespace(mamba_cache_mode=cache_mode)),
         kv_cache_config=SimpleNamespace(
@@ -98,3 +106,32 @@ def test_blocks_of_states_that_are_not_cached_align_nothing() -> None:
     assert alignment_tokens(scheduler(256, attention, ranks=2)) == 256
     assert alignment_tokens(scheduler(256, attention, state, cache_mode="align")) == 256
     assert alignment_tokens(scheduler(16384, state)) == 16384
+
+
+STAGE = cpp_chunk.LatencyModel(
+    quadratic=6.5e-7, cross=6.5e-7, linear=6.03e-3, context=5.39e-4, constant=43.6
+)
+
+
+@pytest.mark.parametrize("num_stages", [2, 4])
+@pytest.mark.parametrize("block_tokens", [16, 128, 256, 528, 784, 1072, 2048])
+def test_coarse_blocks_cost_no_more_than_the_best_fixed_size_does(
+    block_tokens: int, num_stages: int
+) -> None:
+    pytest.importorskip("vllm.v1.kv_cache_interface")
+    cap = 2048
+    attention = SimpleNamespace(block_size=block_tokens)
+    alignment = alignment_tokens(scheduler(block_tokens, attention, max_num_batched_tokens=cap))
+    stages = [STAGE] * num_stages
+    for prompt_tokens in (6000, 20000, 65536):
+        plan = cpp_chunk.plan_chunks(
+            stages, prompt_tokens, max_chunk_tokens=cap, alignment=alignment
+        )
+        fixed_ms = min(
+            cpp_chunk.plan_fixed_chunks(stages, prompt_tokens, size).makespan_ms
+            for size in (256, 512, 1024, 1536, 2048)
+        )
+        assert plan.makespan_ms <= 1.01 * fixed_ms
+    # Where vLLM itself ends chunks on blocks, so do we.
+    cached = scheduler(block_tokens, attention, cache_mode="align", max_num_batched_tokens=cap)
+    assert alignment_tokens(cached) == block_tokens
