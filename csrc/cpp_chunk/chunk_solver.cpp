@@ -136,8 +136,21 @@ void ChunkSolver::set_target(double target_ms, Rest rest) {
 }
 
 void ChunkSolver::set_model(const LatencyModel& model) {
+  other_models_.clear();
   model_ = model;
   tail_by_time_ = model.coefficients().cross > 2.0 * model.coefficients().quadratic;
+}
+
+void ChunkSolver::set_stages(const Stages& stages, std::size_t priced_stage) {
+  set_model(stages[priced_stage]);
+  if (std::isinf(limits_.max_step_ms)) {
+    return;
+  }
+  for (const LatencyModel& model : stages.models()) {
+    if (model != model_) {
+      other_models_.push_back(model);
+    }
+  }
 }
 
 void ChunkSolver::begin_step(double target_ms, Rest rest) {
@@ -185,8 +198,13 @@ std::int64_t ChunkSolver::cap_tokens(std::int64_t remaining_tokens,
   if (std::isinf(limits_.max_step_ms)) {
     return cap;
   }
-  const double bounded_tokens = model_.tokens_within(limits_.max_step_ms - step_ms(),
-                                                     static_cast<double>(num_computed_tokens));
+  const auto history = static_cast<double>(num_computed_tokens);
+  double bounded_tokens = model_.tokens_within(limits_.max_step_ms - step_ms(), history);
+  for (const LatencyModel& model : other_models_) {
+    bounded_tokens =
+        std::min(bounded_tokens,
+                 model.tokens_within(limits_.max_step_ms - model.step_ms(features_), history));
+  }
   std::int64_t bounded = to_tokens(bounded_tokens, cap);
   if (bounded < remaining_tokens) {
     bounded =

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
 #include <vector>
 
 #include "cpp_chunk/latency_model.h"
+#include "cpp_chunk/stages.h"
 #include "cpp_chunk/step.h"
 
 namespace cpp_chunk {
@@ -21,8 +23,8 @@ struct ChunkLimits {
   // Without the initializer GCC warns of designated ones that leave it out.
   // NOLINTNEXTLINE(readability-redundant-member-init)
   std::vector<std::int64_t> preferred_multiples = {};
-  /// No chunk makes a step longer than this, but for one alignment step of tokens where a prompt
-  /// would not move on otherwise; > 0.
+  /// No chunk makes a step of any stage longer than this, but for one alignment step of tokens
+  /// where a prompt would not move on otherwise; > 0.
   double max_step_ms = std::numeric_limits<double>::infinity();
 
   /// \throws InvalidArgument when they contradict each other
@@ -74,8 +76,13 @@ class ChunkSolver {
   /// \param target_ms, rest as for begin_step
   void set_target(double target_ms, Rest rest = Rest::shared_out);
 
-  /// \brief Prices steps by another model from now on, the step under way included.
+  /// \brief Prices steps by another model from now on, the step under way included; max_step_ms
+  /// holds by it alone.
   void set_model(const LatencyModel& model);
+
+  /// \brief Prices steps by the model of one stage; max_step_ms holds on all of them.
+  /// \param priced_stage of the stages, the one that takes longest
+  void set_stages(const Stages& stages, std::size_t priced_stage);
 
   /// \brief The chunk for a request in the step as it stands; commits nothing.
   /// \param remaining_tokens tokens of the prompt still to compute
@@ -129,6 +136,7 @@ class ChunkSolver {
                                  std::int64_t num_computed_tokens) const;
 
   LatencyModel model_;
+  std::vector<LatencyModel> other_models_;  ///< of stages that max_step_ms holds on as well
   ChunkLimits limits_;
   double smooth_factor_;
   std::int64_t base_chunk_tokens_;

@@ -40,7 +40,8 @@ Plan plan_chunks(const Stages& stages, std::int64_t prompt_tokens, const ChunkLi
   const PromptWork prompt = rest_of_prompt(prompt_tokens, num_computed_tokens);
   const std::span<const PromptWork> prompts(&prompt, 1);
   const StepTargets targets = best_step_targets(stages, prompts, limits);
-  ChunkSolver solver(stages[slowest_stage(stages, prompts)], limits);
+  ChunkSolver solver(stages[0], limits);
+  solver.set_stages(stages, slowest_stage(stages, prompts));
   FlowShop flow_shop(stages);
   Plan plan;
   plan.step_targets_ms = targets.step_ms();

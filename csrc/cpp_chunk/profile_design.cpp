@@ -55,11 +55,11 @@ bool contains(std::span<const Chunk> chunks, const Chunk& chunk) {
 void check(const ProfileSpace& space) {
   if (space.smallest_chunk_tokens < 1 || space.max_chunk_tokens < space.smallest_chunk_tokens ||
       space.max_context_tokens < space.max_chunk_tokens || space.max_context_tokens > kMaxTokens ||
-      space.alignment < 1 || !(space.longest_pass_ms > 0.0)) {
+      space.alignment < 1 || space.alignment > kMaxTokens || !(space.longest_pass_ms > 0.0)) {
     throw InvalidArgument(
         "a profile needs 1 <= smallest_chunk_tokens <= max_chunk_tokens <= max_context_tokens <= " +
-        std::to_string(kMaxTokens) + ", alignment >= 1 and longest_pass_ms > 0, got " +
-        std::to_string(space.smallest_chunk_tokens) + ", " +
+        std::to_string(kMaxTokens) + ", alignment in [1, " + std::to_string(kMaxTokens) +
+        "] and longest_pass_ms > 0, got " + std::to_string(space.smallest_chunk_tokens) + ", " +
         std::to_string(space.max_chunk_tokens) + ", " + std::to_string(space.max_context_tokens) +
         ", " + std::to_string(space.alignment) + " and " + shown(space.longest_pass_ms));
   }

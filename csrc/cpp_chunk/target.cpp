@@ -53,9 +53,14 @@ constexpr double kSampledGain = 1.01;
 class Trials {
  public:
   // cap_ms: the time of a step that only the cap ends; full_steps: how many of them there are.
-  Trials(const Stages& stages, const LatencyModel& model, std::span<const PromptWork> prompts,
+  Trials(const Stages& stages, std::size_t priced_stage, std::span<const PromptWork> prompts,
          const ChunkLimits& limits, double cap_ms, double full_steps)
-      : stages_(stages), solver_(model, limits), prompts_(prompts), full_(cap_ms), best_(full_) {
+      : stages_(stages),
+        solver_(stages[priced_stage], limits),
+        prompts_(prompts),
+        full_(cap_ms),
+        best_(full_) {
+    solver_.set_stages(stages, priced_stage);
     take_sample(full_steps / kSampleSteps);
   }
 
@@ -278,7 +283,7 @@ StepTargets best_step_targets(const Stages& stages, std::span<const PromptWork> 
   const LatencyModel& model = stages[flow.slowest_stage()];
   const double cap_ms = cap_target_ms(model, prompts, limits);
   const StepRange range(stages, model, flow.total_tokens(), limits);
-  Trials trials(stages, model, prompts, limits, cap_ms, range.fewest);
+  Trials trials(stages, flow.slowest_stage(), prompts, limits, cap_ms, range.fewest);
   try_equal_steps(flow, range, cap_ms, trials);
   if (!stages.are_equal() && !trials.is_sampled()) {
     const Ramp ramp(flow);

@@ -152,6 +152,24 @@ TEST(Plan, MaxStepIsNeverExceeded) {
   }
 }
 
+TEST(Plan, MaxStepHoldsOnEveryStage) {
+  // The first stage takes longest for the prompt as a whole, the second for its deep end.
+  const LatencyModel even({.linear = 0.02, .constant = 10.0});
+  const LatencyModel steep({.cross = 2.5e-6, .linear = 0.006, .constant = 5.0});
+  const Stages stages({even, steep, even.scaled(0.5)});
+  ChunkLimits limits{.max_chunk_tokens = 8192, .alignment = 16, .max_step_ms = 30.0};
+  std::int64_t done = 0;
+  double longest_ms = 0.0;
+  for (const std::int64_t chunk : plan_chunks(stages, 10'000, limits).chunks) {
+    const Chunk whole{.num_tokens = chunk, .num_computed_tokens = done};
+    for (const LatencyModel& model : stages.models()) {
+      longest_ms = std::max(longest_ms, model.step_ms(std::span(&whole, 1)));
+    }
+    done += chunk;
+  }
+  EXPECT_LE(longest_ms, 30.0);
+}
+
 TEST(FixedPlan, ByHand) {
   // Chunks of 4, 4, 2 at 1 ms a token: 10 ms, and the longest once more
   const Plan plan = plan_fixed_chunks(Stages(LatencyModel({.linear = 1.0}), 2), 10, 4);

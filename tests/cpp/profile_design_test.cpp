@@ -290,6 +290,7 @@ TEST(ProfileDesign, RefusesBadArguments) {
   refuses({.max_chunk_tokens = 2});
   refuses({.max_context_tokens = kMaxTokens + 1});
   refuses({.alignment = 0});
+  refuses({.alignment = kMaxTokens + 1});
   refuses({.longest_pass_ms = 0.0});
   refuses({.longest_pass_ms = std::nan("")});
   const auto refuses_pass = [](const MeasuredPass& pass) {
