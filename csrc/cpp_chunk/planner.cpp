@@ -64,7 +64,7 @@ void ChunkPlanner::set_stages(const Stages& stages, std::optional<double> target
     throw InvalidArgument("target_ms must be >= 0, got " + shown(*target_ms));
   }
   stages_ = stages;
-  solver_.set_model(stages_[slowest_stage_]);
+  solver_.set_stages(stages_, slowest_stage_);
   settings_.target_ms = target_ms;
   if (target_ms) {
     targets_ = StepTargets(*target_ms);
@@ -78,7 +78,7 @@ void ChunkPlanner::price_by_slowest(std::span<const PromptWork> prompts) {
   const BacklogFlow flow(stages_, prompts);
   slowest_stage_ = flow.slowest_stage();
   other_rounds_ = flow.other_rounds();
-  solver_.set_model(stages_[slowest_stage_]);
+  solver_.set_stages(stages_, slowest_stage_);
 }
 
 void ChunkPlanner::set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens,

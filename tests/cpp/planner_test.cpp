@@ -362,7 +362,7 @@ TEST(ChunkPlanner, StepsAreKnownByNumber) {
 
 TEST(ChunkPlanner, AbortedWorkLeavesTheTarget) {
   // Beside a long prompt forty of 60000 join, and are gone again.
-  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  ChunkPlanner planner(equal_stages(), {.limits = {.max_chunk_tokens = 131'072, .alignment = 128}});
   Server server(planner);
   server.join(131'072);
   (void)server.step();
@@ -472,6 +472,35 @@ TEST(ChunkPlanner, NoStepIsLongerThanMaxStep) {
     }
     EXPECT_TRUE(server.prompts().empty());
   }
+}
+
+TEST(ChunkPlanner, NoStageIsBusyForLongerThanMaxStep) {
+  // The first stage takes longest for the whole prompt, the second for what has no history.
+  const LatencyModel late({.quadratic = 1e-7, .cross = 9e-7, .linear = 6e-3, .constant = 20.0});
+  const LatencyModel early({.quadratic = 6e-7, .cross = 1e-7, .linear = 9e-3, .constant = 20.0});
+  const Stages stages({late, early});
+  ChunkLimits limits = kLimits;
+  limits.max_step_ms = 120.0;
+  ChunkPlanner planner(stages, {.limits = limits});
+  const std::array prompt{PromptWork{.num_tokens = 200'000}};
+  planner.set_backlog(prompt, 0);
+  planner.set_stages(stages);
+  std::int64_t done = 0;
+  bool is_bound_by_the_other = false;
+  while (done < 200'000) {
+    planner.begin_step();
+    const Chunk chunk{.num_tokens = planner.chunk_tokens(
+                          {.num_tokens = 200'000 - done, .num_computed_tokens = done}, kCap),
+                      .num_computed_tokens = done};
+    ASSERT_GT(chunk.num_tokens, 0);
+    const std::span one(&chunk, 1);
+    EXPECT_LE(std::max(late.step_ms(one), early.step_ms(one)), 120.0) << done;
+    is_bound_by_the_other = is_bound_by_the_other || early.step_ms(one) > late.step_ms(one);
+    planner.add_chunk(chunk);
+    planner.step_scheduled(done, one);
+    done += chunk.num_tokens;
+  }
+  EXPECT_TRUE(is_bound_by_the_other);
 }
 
 TEST(ChunkPlanner, SmoothFactorZeroIsFixedChunks) {
