@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -39,6 +40,8 @@ EXPLAINED = Path(__file__).with_name("explained.toml")
 # Mutants that loop would else be waited for; one that takes so much longer is a mistake too.
 MOST_TIMES_AS_LONG = 10.0
 LEAST_TIMEOUT_S = 10.0
+# A mutant may ask for all the memory there is. No compiler needs as much.
+MOST_MEMORY_BYTES = 4 << 30
 
 
 class Fate(Enum):
@@ -137,6 +140,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     parser.add_argument("--seed", type=int, default=1, help="of the order in which they are tried")
     arguments = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
     console = result_console()
     build = MutantBuild(FOLDER)
     build.make()
