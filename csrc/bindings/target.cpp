@@ -32,10 +32,11 @@ Raises InvalidArgument for an empty backlog, bad counts, or limits that contradi
         return makespan_bound_ms(Stages(stages), to_prompts(prompts));
       },
       py::arg("stages"), py::arg("prompts"),
-      R"(The shortest time, in ms, in which any steps could take a backlog through the stages.
+      R"(A time, in ms, that no steps take less than to bring a backlog through the stages.
 
-Without alignment, cap, or whole tokens. For S equal stages, work W that no cut changes and a
-constant c this is (sqrt(W) + sqrt((S-1)*c))^2; where history costs (context > 0), an estimate of it.
+Whatever the sizes, without alignment or cap. For S equal stages, work W that no cut changes and a
+constant c this is (sqrt(W) + sqrt((S-1)*c))^2; where history costs (context > 0) it is a little below
+what can be reached, of unequal stages well below.
 stages: one LatencyModel for each; prompts: [(remaining_tokens, num_computed_tokens), ...].
 Raises InvalidArgument for an empty backlog or bad counts.)");
 

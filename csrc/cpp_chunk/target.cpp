@@ -321,16 +321,4 @@ double base_target_ms(const LatencyModel& model, std::int64_t base_chunk_tokens)
   return model.step_ms(features);
 }
 
-double makespan_bound_ms(const Stages& stages, std::span<const PromptWork> prompts) {
-  check_prompts(prompts);
-  const BacklogFlow flow(stages, prompts);
-  const double most = std::max(1.0, flow.total_tokens());
-  const double equal_ms = flow.makespan_ms(flow.best_steps(1.0, most));
-  if (stages.are_equal()) {
-    return equal_ms;
-  }
-  const Ramp ramp(flow);
-  return std::min(equal_ms, ramp.makespan_ms(ramp.best_step_ms(1.0, most)));
-}
-
 }  // namespace cpp_chunk

@@ -795,10 +795,11 @@ def makespan_bound_ms(
         tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
     ],
 ) -> float:
-    """The shortest time, in ms, in which any steps could take a backlog through the stages.
+    """A time, in ms, that no steps take less than to bring a backlog through the stages.
 
-    Without alignment, cap, or whole tokens. For S equal stages, work W that no cut changes and a
-    constant c this is (sqrt(W) + sqrt((S-1)*c))^2; where history costs (context > 0), an estimate of it.
+    Whatever the sizes, without alignment or cap. For S equal stages, work W that no cut changes and a
+    constant c this is (sqrt(W) + sqrt((S-1)*c))^2; where history costs (context > 0) it is a little below
+    what can be reached, of unequal stages well below.
     stages: one LatencyModel for each; prompts: [(remaining_tokens, num_computed_tokens), ...].
     Raises InvalidArgument for an empty backlog or bad counts.
     """

@@ -303,45 +303,48 @@ def test_chunks_are_multiples_of_what_is_small_beside_them(
             assert chunk % quantum == 0
 
 
-@given(models(), st.integers(1, 16), limits(), st.integers(1, 60_000))
+@given(stages(), limits(), st.integers(1, 60_000), st.integers(0, 100_000), st.data())
 def test_no_plan_is_better_than_the_bound(
-    model: cpp_chunk.LatencyModel, num_stages: int, limit: Limits, num_tokens: int
-) -> None:
-    """Where stages are equal and their work does not depend on the cut."""
-    model = cpp_chunk.LatencyModel(
-        quadratic=model.cross,
-        cross=model.cross,
-        linear=model.linear,
-        context=0,
-        constant=model.constant,
-    )
-    plan = cpp_chunk.plan_chunks([model] * num_stages, num_tokens, **limit)
-    bound_ms = cpp_chunk.makespan_bound_ms([model] * num_stages, [(num_tokens, 0)])
-    assert bound_ms <= plan.makespan_ms * (1 + 1e-9)
-
-
-@given(models(), st.integers(1, 8), st.data(), st.floats(1.0, 3.0), st.integers(1, 60_000))
-def test_no_plan_is_better_than_the_bound_of_one_slow_stage(
-    model: cpp_chunk.LatencyModel,
-    num_stages: int,
-    data: st.DataObject,
-    factor: float,
+    pipeline: list[cpp_chunk.LatencyModel],
+    limit: Limits,
     num_tokens: int,
+    num_computed_tokens: int,
+    data: st.DataObject,
 ) -> None:
-    """Of unequal stages the bound is that of the best ramp: near the optimum, not below it."""
-    model = cpp_chunk.LatencyModel(
-        quadratic=model.cross,
-        cross=model.cross,
-        linear=model.linear,
-        context=0,
-        constant=model.constant,
+    """Ours, one size throughout, or cut anywhere; of unequal stages too."""
+    bound_ms = cpp_chunk.makespan_bound_ms(pipeline, [(num_tokens, num_computed_tokens)])
+    plan = cpp_chunk.plan_chunks(
+        pipeline,
+        num_computed_tokens + num_tokens,
+        num_computed_tokens=num_computed_tokens,
+        **limit,
     )
-    pipeline = [model] * num_stages
-    slow = data.draw(st.integers(0, num_stages - 1))
-    pipeline[slow] = model.scaled(factor)
-    plan = cpp_chunk.plan_chunks(pipeline, num_tokens, max_chunk_tokens=32768)
-    bound_ms = cpp_chunk.makespan_bound_ms(pipeline, [(num_tokens, 0)])
-    assert bound_ms <= 1.005 * plan.makespan_ms
+    assert bound_ms <= plan.makespan_ms
+    size = data.draw(st.integers(max(1, num_tokens // 200), num_tokens))
+    ends = data.draw(st.sets(st.integers(1, num_tokens), max_size=12)) | {num_tokens}
+    cut = [end - begin for begin, end in itertools.pairwise([0, *sorted(ends)])]
+    for chunks in (fixed_chunks(num_tokens, size), cut):
+        assert bound_ms <= flow_shop_ms(pipeline, chunks, num_computed_tokens)
+
+
+@given(
+    stages(),
+    st.integers(64, 32768),
+    st.lists(st.tuples(st.integers(1, 60_000), st.integers(0, 100_000)), min_size=2, max_size=8),
+)
+def test_no_steps_of_a_backlog_are_better_than_the_bound(
+    pipeline: list[cpp_chunk.LatencyModel], max_chunk_tokens: int, prompts: list[tuple[int, int]]
+) -> None:
+    assume(sum(num_tokens for num_tokens, _ in prompts) / max_chunk_tokens < 1000)
+    result = cpp_chunk.simulate(
+        cpp_chunk.SimulatedPipeline(pipeline, max_num_batched_tokens=max_chunk_tokens),
+        [
+            cpp_chunk.SimulatedRequest(history + num_tokens, cached_tokens=history)
+            for num_tokens, history in prompts
+        ],
+        cpp_chunk.FixedPolicy(max_chunk_tokens),
+    )
+    assert cpp_chunk.makespan_bound_ms(pipeline, prompts) <= result.makespan_ms * (1 + 1e-9)
 
 
 @given(stages(4), all_limits(), st.integers(1, 60_000), st.lists(st.integers(1, 40), min_size=4))

@@ -95,8 +95,8 @@ def plan(
     The bound beside it is what no chunk sizes can beat, without multiples
     or a cap: for equal stages (sqrt(W) + sqrt((S-1)c))^2, with W a stage's
     work that no cut changes and c what each step costs, the constant and the
-    gap. Where history costs (context above 0) it is an estimate, some per
-    cent low.
+    gap. Where history costs (context above 0) it lies a little below what
+    can be reached, of unequal stages well below.
     """
     if prompt_tokens is None:
         raise CommandError(

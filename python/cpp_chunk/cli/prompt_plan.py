@@ -42,7 +42,7 @@ class PromptPlan:
     name: str
     prompt_tokens: int
     plan: Plan
-    # (sqrt(W) + sqrt((S-1)c))^2 for equal stages: no steps, aligned or not, are faster.
+    # No steps, aligned or not, are faster: makespan_bound_ms.
     bound_ms: float
     best_fixed_tokens: int
     best_fixed: Plan
