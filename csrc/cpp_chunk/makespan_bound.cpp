@@ -97,7 +97,9 @@ class EqualStagesBound {
   };
 
   [[nodiscard]] Interval interval(double shortest_ms, double longest_ms) const {
-    return {shortest_ms, longest_ms, between(shortest_ms, longest_ms)};
+    return {.shortest_ms = shortest_ms,
+            .longest_ms = longest_ms,
+            .makespan_ms = between(shortest_ms, longest_ms)};
   }
 
   [[nodiscard]] double between(double shortest_ms, double longest_ms) const {
@@ -135,9 +137,11 @@ class EqualStagesBound {
     }
     work_ms = std::max(0.0, work_ms);
     // The least of A/N + c*N over N >= 1, and whether N >= sum/T asks for more steps than that.
-    const double best_steps =
-        cost_.constant > 0.0 ? std::sqrt(squares_ms_ / cost_.constant)
-                             : (squares_ms_ > 0.0 ? std::numeric_limits<double>::infinity() : 1.0);
+    double best_steps = 1.0;
+    if (squares_ms_ > 0.0) {
+      // Infinite where a step costs nothing.
+      best_steps = std::sqrt(squares_ms_ / cost_.constant);
+    }
     const double cut_ms = best_steps > 1.0 ? 2.0 * std::sqrt(squares_ms_ * cost_.constant)
                                            : squares_ms_ + cost_.constant;
     const double step_ms = cost_.constant + longest_ms;

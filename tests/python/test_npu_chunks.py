@@ -295,6 +295,7 @@ def scheduler(config: Any, *specs: Any) -> Any:
     block_size, _ = utilities.resolve_kv_cache_block_sizes(kv_cache_config, config)
     return SimpleNamespace(
         block_size=block_size,
+        max_num_scheduled_tokens=32_768,
         vllm_config=config,
         parallel_config=config.parallel_config,
         kv_cache_config=kv_cache_config,
