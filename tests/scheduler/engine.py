@@ -333,7 +333,9 @@ class Engine:
                 finished_ms = max(finished_ms, self._free_ms[stage]) + model.step_ms(chunks)
                 self._free_ms[stage] = finished_ms
         self.in_flight.append(Step(output, self._answer_to(output, requests), finished_ms))
-        self._num_empty = 0 if len(tokens) else self._num_empty + 1
+        # Who waits for a grammar waits for somebody else.
+        can_go_on = any(not one.use_structured_output for one in scheduler.requests.values())
+        self._num_empty = self._num_empty + 1 if can_go_on and not tokens else 0
         if self._num_empty > STUCK_STEPS and not any(
             step.output.total_num_scheduled_tokens for step in self.in_flight
         ):
