@@ -30,7 +30,7 @@ class BusyPeriod {
 
   /// \brief The step time that would have lost least, in ms, the constant included.
   /// \param cost of the slowest stage
-  /// \param overhead_ms what each step costs beyond its work: the constant, decodes, history
+  /// \param overhead_ms what each step costs beyond its work: the constant and its decodes
   /// \param other_rounds what the other stages take, in steps of the slowest: S - 1 if all are
   /// equal
   /// \return infinite where nothing would be lost with longer steps

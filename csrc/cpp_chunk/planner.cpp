@@ -16,21 +16,6 @@ namespace {
 // A backlog of this much more or less work has not changed materially: its best target moves by
 // half of that, and the makespan by far less.
 constexpr double kMaterialChange = 0.05;
-constexpr double kMaterialRaise = 1.0 + 0.5 * kMaterialChange;
-
-// What a step costs beyond its work: the constant, and its history read once more.
-double step_overhead_ms(const Coefficients& cost, std::span<const PromptWork> prompts) {
-  double work_ms = 0.0;
-  double history_ms = 0.0;
-  for (const PromptWork& prompt : prompts) {
-    const double prompt_ms = uncut_work_ms(cost, prompt);
-    work_ms += prompt_ms;
-    history_ms += prompt_ms * cost.context *
-                  (static_cast<double>(prompt.num_computed_tokens) +
-                   0.5 * static_cast<double>(prompt.num_tokens));
-  }
-  return cost.constant + (work_ms > 0.0 ? history_ms / work_ms : 0.0);
-}
 
 void check_counts(const Chunk& counts) {
   if (!is_valid(counts)) {
@@ -145,8 +130,7 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
                  settings_.limits.max_step_ms);
     const double busy_ms = std::min(
         cap_ms, busy_period_.best_step_ms(
-                    cost(), step_overhead_ms(busy_stages[slowest_stage_].coefficients(), prompts),
-                    other_rounds_));
+                    cost(), busy_stages[slowest_stage_].coefficients().constant, other_rounds_));
     if (busy_ms > targets.longest_ms()) {
       targets = StepTargets(busy_ms);
     }
@@ -156,7 +140,7 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
     aim(targets, 0, work);
     return;
   }
-  if (targets.longest_ms() <= kMaterialRaise * targets_.longest_ms(step_index_)) {
+  if (targets.longest_ms() <= targets_.longest_ms(step_index_)) {
     return;
   }
   // A row begins where it has come to the present step time: the pipeline is full already.

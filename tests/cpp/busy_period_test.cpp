@@ -110,6 +110,23 @@ TEST(BusyPeriod, WhatIsWithdrawnHasNotJoined) {
   EXPECT_DOUBLE_EQ(best_ms(period), 10.0 + std::sqrt(2200.0 * 10.0 / 3.0));
 }
 
+TEST(BusyPeriod, WhatIsWithdrawnIsForgottenWhole) {
+  // What joined last was withdrawn, so that nothing of it is left when older joins are forgotten.
+  BusyPeriod period;
+  BusyPeriod undisturbed;
+  period.begin(work_of(2700));
+  undisturbed.begin(work_of(2700));
+  for (int prompt = 0; prompt < 40; ++prompt) {
+    period.join(work_of(60'000), kFull);
+  }
+  period.withdraw(work_of(40 * 60'000));
+  for (int prompt = 0; prompt < 120; ++prompt) {
+    period.join(work_of(1000), kFull);
+    undisturbed.join(work_of(1000), kFull);
+    EXPECT_DOUBLE_EQ(best_ms(period), best_ms(undisturbed)) << prompt;
+  }
+}
+
 TEST(BusyPeriod, PricesAreThoseOfNow) {
   BusyPeriod period;
   period.begin(work_of(2700));

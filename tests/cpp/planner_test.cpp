@@ -380,6 +380,69 @@ TEST(ChunkPlanner, AbortedWorkLeavesTheTarget) {
   }
 }
 
+TEST(ChunkPlanner, WorkThatWentAwayLowersTheTargetOnce) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  std::vector<PromptWork> prompts{{.num_tokens = 131'072}, {.num_tokens = 60'000}};
+  planner.set_backlog(prompts, 0);
+  planner.step_scheduled(1, std::array{Chunk{.num_tokens = 8192}});
+  prompts = {{.num_tokens = 122'880, .num_computed_tokens = 8192}};
+  planner.set_backlog(prompts, 1);
+  const double lowered_ms = planner.target_ms();
+  // From here on the prompt is done and nothing more goes away.
+  for (std::int64_t step = 2; step < 14; ++step) {
+    planner.step_scheduled(
+        step, std::array{Chunk{.num_tokens = 8192, .num_computed_tokens = 8192 * (step - 1)}});
+    prompts[0] = {.num_tokens = 131'072 - 8192 * step, .num_computed_tokens = 8192 * step};
+    planner.set_backlog(prompts, 1);
+    EXPECT_GE(planner.target_ms(), lowered_ms) << step;
+  }
+}
+
+TEST(ChunkPlanner, ARowThatIsRaisedBeginsWhereThePipelineIs) {
+  // Steps of a row grow from short ones: a pipeline that is full need not begin with these.
+  ChunkPlanner planner(slow_last_stage(), {.limits = kLimits});
+  std::vector<PromptWork> prompts{{.num_tokens = 80'000}};
+  planner.set_backlog(prompts, 0);
+  for (std::int64_t step = 0; step < 6; ++step) {
+    planner.begin_step();
+    const Chunk chunk{.num_tokens = planner.chunk_tokens(prompts[0], kCap),
+                      .num_computed_tokens = prompts[0].num_computed_tokens};
+    planner.step_scheduled(step, std::array{chunk});
+    prompts[0].num_tokens -= chunk.num_tokens;
+    prompts[0].num_computed_tokens += chunk.num_tokens;
+  }
+  planner.begin_step();
+  const double before_ms = planner.target_ms();
+  prompts.push_back({.num_tokens = 60'000});
+  const StepTargets row = best_step_targets(slow_last_stage(), prompts, kLimits);
+  ASSERT_LT(row.at(0), 0.8 * before_ms);
+  ASSERT_GT(row.longest_ms(), 1.2 * before_ms);
+  planner.set_backlog(prompts, 1);
+  EXPECT_GE(planner.target_ms(), before_ms);
+  EXPECT_LT(planner.target_ms(), row.longest_ms());
+}
+
+TEST(ChunkPlanner, OtherStagesArePricedByTheSlowest) {
+  ChunkPlanner planner(slow_last_stage(), {.limits = kLimits});
+  const std::array prompt{PromptWork{.num_tokens = 131'072}};
+  planner.set_backlog(prompt, 0);
+  planner.begin_step();
+  const std::int64_t before = planner.chunk_tokens(prompt[0], kCap);
+  planner.set_stages(slow_last_stage());
+  EXPECT_EQ(planner.chunk_tokens(prompt[0], kCap), before);
+}
+
+TEST(ChunkPlanner, ASharedChunkMindsTheDecodesOfItsStepAlone) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits, .target_ms = 500.0});
+  const PromptWork prompt{.num_tokens = 131'072};
+  planner.begin_step();
+  const std::int64_t alone = planner.shared_chunk_tokens(prompt, kCap, 0.5);
+  planner.add_decodes(100, 100 * kDecodeHistory);
+  EXPECT_LT(planner.shared_chunk_tokens(prompt, kCap, 0.5), alone);
+  planner.begin_step();
+  EXPECT_EQ(planner.shared_chunk_tokens(prompt, kCap, 0.5), alone);
+}
+
 TEST(ChunkPlanner, EveryPromptLengthLetsTheTargetFall) {
   // A sum of differences of prices would keep the old target for some lengths by rounding.
   for (std::int64_t num_tokens = 1000; num_tokens < 9000; num_tokens += 16) {
