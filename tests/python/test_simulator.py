@@ -414,3 +414,31 @@ def test_requests_of_a_step_are_served_in_order() -> None:
     ends = [span[-1][1] for span in (step.stage_spans_ms for step in result.steps)]
     assert all(before <= after for before, after in pairwise(ends))
     assert result.inter_token_ms.count == sum(i % 9 for i in range(100))
+
+
+# (prompt tokens, output tokens, arrival in ms) of each request; 256 may be under way at once.
+DECODES_THAT_GROW = {
+    "256 of 4000, 500 out": [(4000, 500, 0.0)] * 256,
+    "512 of 1000, 1000 out": [(1000, 1000, 0.0)] * 512,
+    "128k, 256 decodes that came after it": [(131072, 1, 0.0), *[(200, 1000, 1.0)] * 256],
+}
+
+
+@pytest.mark.parametrize("name", DECODES_THAT_GROW)
+def test_decodes_that_grow_do_not_starve_prefills(name: str) -> None:
+    """The target is weighed when decodes have become more, not only when somebody joins."""
+    stages = [KIMI.with_overhead(17.5)] * 2
+    requests = [
+        cpp_chunk.SimulatedRequest(prompt, output_tokens=output, arrival_ms=arrival_ms)
+        for prompt, output, arrival_ms in DECODES_THAT_GROW[name]
+    ]
+    pipeline = cpp_chunk.SimulatedPipeline(stages, max_num_batched_tokens=8192)
+
+    def mean_ttft_ms(policy: cpp_chunk.ChunkPolicy) -> float:
+        return cpp_chunk.simulate(pipeline, requests, policy).ttft_ms.mean
+
+    planner = cpp_chunk.ChunkPlanner(stages, max_chunk_tokens=8192, alignment=16)
+    best_fixed_ms = min(
+        mean_ttft_ms(cpp_chunk.FixedPolicy(size)) for size in (512, 1024, 2048, 4096, 8192)
+    )
+    assert mean_ttft_ms(planner) <= 1.05 * best_fixed_ms
