@@ -191,10 +191,19 @@ def test_a_step_that_one_stage_did_not_time_is_skipped_and_counted(bench: Bench)
     assert bench.published().skipped_steps == {"not timed by every stage": 1}
 
 
-def test_a_step_with_an_images_encoder_is_skipped_and_counted(bench: Bench) -> None:
-    bench.step(1024, scheduled_encoder_inputs={"a": [0]})
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        ({"scheduled_encoder_inputs": {"a": [0]}}, "encoder inputs"),
+        ({"has_sync_kv_loads": True}, "synchronous KV loads"),
+    ],
+)
+def test_a_step_that_holds_more_than_compute_is_skipped_and_counted(
+    bench: Bench, step: dict[str, Any], reason: str
+) -> None:
+    bench.step(1024, **step)
     assert not bench.feedback._noted
-    assert bench.status.skipped_steps == {"encoder inputs": 1}
+    assert bench.status.skipped_steps == {reason: 1}
 
 
 def test_times_that_are_none_are_counted(bench: Bench) -> None:
@@ -282,8 +291,12 @@ def test_times_that_come_late_are_no_reason(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     "skipped",
-    [{"num_tokens": 1024, "scheduled_encoder_inputs": {"a": [0]}}, {"num_tokens": 1}],
-    ids=["encoder inputs", "decodes alone"],
+    [
+        {"num_tokens": 1024, "scheduled_encoder_inputs": {"a": [0]}},
+        {"num_tokens": 1024, "has_sync_kv_loads": True},
+        {"num_tokens": 1},
+    ],
+    ids=["encoder inputs", "synchronous KV loads", "decodes alone"],
 )
 def test_steps_that_are_not_noted_are_no_reason(bench: Bench, skipped: dict[str, Any]) -> None:
     # Of decodes alone one in sixteen is noted, and would count.
