@@ -190,7 +190,8 @@ def test_the_profile_that_a_start_would_use(monkeypatch: pytest.MonkeyPatch) -> 
     said = answer({})
     found = doctor(monkeypatch, said, "some/model")
     assert texts(found, "profile") == (
-        f"none is remembered for {deployment().digest}: at most 16 passes at the start"
+        f"none is remembered for {deployment().digest}: at most 16 passes at the start, "
+        "more on a busy machine"
     )
     store.save(profile())
     found = doctor(monkeypatch, said, "some/model")

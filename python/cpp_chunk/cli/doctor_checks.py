@@ -172,7 +172,7 @@ def profile(engine: EngineAnswer | None, entries: Sequence[StoredProfile]) -> Se
         )
         return section
     digest = answer.deployment.digest
-    start = f"at most {answer.max_passes} passes at the start"
+    start = f"at most {answer.max_passes} passes at the start, more on a busy machine"
     entry = next((one for one in entries if one.digest == digest), None)
     if entry is None:
         section.ok(f"none is remembered for {digest}: {start}")
