@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cpp_chunk/error.h"
+#include "cpp_chunk/uncut_work.h"
 
 namespace cpp_chunk {
 namespace {
@@ -20,9 +21,7 @@ constexpr double kLeastWeight = 1e-6;
 }  // namespace
 
 double uncut_work_ms(const Coefficients& cost, const PromptWork& prompt) {
-  const auto num_tokens = static_cast<double>(prompt.num_tokens);
-  const auto history = static_cast<double>(prompt.num_computed_tokens);
-  return num_tokens * (cost.cross * (history + 0.5 * num_tokens) + cost.linear);
+  return UncutWork::of(prompt.num_tokens, prompt.num_computed_tokens).ms(cost);
 }
 
 BacklogFlow::BacklogFlow(const Stages& stages, std::span<const PromptWork> prompts)
