@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from benchmarks.engine_faults.profile_watch import ProfileWatch
@@ -28,6 +29,9 @@ def main(model: str, *, plain: bool) -> None:
     facts: dict[str, Any] = {"profile": watch.facts}
     if not plain:
         facts["target_ms"] = engine.target_ms
+    if switch := os.environ.get("CPP_CHUNK_TEST_SWITCH"):
+        # What is served meets the fault, and the start-up profile does not.
+        Path(switch).touch()
     free_blocks = engine.free_blocks
     facts["answers"] = [engine.answer(*lengths, seed=i) for i, lengths in enumerate(ROUNDS)]
     facts["lost_blocks"] = free_blocks - engine.free_blocks

@@ -1,18 +1,19 @@
 """Faults in real workers: a `worker_extension_cls` that spoils `execute_model` on one stage.
 
-`CPP_CHUNK_TEST_FAULT` says which, as KIND:STAGE:STEP[:FACTOR], or slow:STAGE:FACTOR:
+`CPP_CHUNK_TEST_FAULT` says which, as KIND:STAGE:STEP[:FACTOR] or KIND:STAGE[:FACTOR]:
 
 - `raise:0:3`: stage 0 raises in its third step.
 - `raise-inside:0:3`: the same, in the model's forward pass.
 - `nan:1:2`: after stage 1's second step, the clock that a timer reads is not a number.
 - `hang:0:4`: stage 0 sleeps for `CPP_CHUNK_TEST_HANG_S` seconds before its fourth step.
 - `slow-step:1:2:30`: stage 1's second step takes 30 times as long.
-- `unreadable:0:20`: after stage 0's twentieth step, reading its timer raises once.
-- `slow:0:1.5`: stage 0's steps take 1.5 times as long from when the file that
-  `CPP_CHUNK_TEST_SWITCH` names is there; `slow:all:1.5`: every stage's.
+- `unreadable:0`: after stage 0's first step with the switch on, reading its timer raises once.
+- `slow:0:1.5`: stage 0's steps take 1.5 times as long while the switch is on; `slow:all:1.5`: every
+  stage's.
 
-Only steps with tokens in them count. The class of the model runner is wrapped when a worker
-process imports this module, so our timer, which wraps the instance, times the fault as well.
+The switch is the file that `CPP_CHUNK_TEST_SWITCH` names: it is on while that is there. Only steps
+with tokens in them count. The class of the model runner is wrapped when a worker process imports
+this module, so our timer, which wraps the instance, times the fault as well.
 """
 
 from __future__ import annotations
@@ -113,12 +114,13 @@ def _stretch(factor: float, runner: Any, received: Any) -> Iterator[None]:
     time.sleep((factor - 1) * (time.monotonic() - begun_s))
 
 
-@contextlib.contextmanager
-def _stretch_if_switched_on(
-    switch: Path, factor: float, runner: Any, received: Any
-) -> Iterator[None]:
-    with _stretch(factor, runner, received) if switch.exists() else contextlib.nullcontext():
-        yield
+def _while_switched_on(fault: Fault) -> Fault:
+    switch = Path(os.environ[SWITCH_VARIABLE])
+
+    def while_switched_on(runner: Any, received: Any) -> AbstractContextManager[None]:
+        return fault(runner, received) if switch.exists() else contextlib.nullcontext()
+
+    return while_switched_on
 
 
 def _in_one_step(number: int, fault: Fault) -> Fault:
@@ -133,14 +135,14 @@ def _in_one_step(number: int, fault: Fault) -> Fault:
 def _parse(kind: str, *arguments: str) -> Fault:
     if kind == "slow":
         (factor,) = arguments
-        switch = Path(os.environ[SWITCH_VARIABLE])
-        return functools.partial(_stretch_if_switched_on, switch, float(factor))
+        return _while_switched_on(functools.partial(_stretch, float(factor)))
+    if kind == "unreadable":
+        return _while_switched_on(_in_one_step(1, _break_reading))
     number, *factors = arguments
     faults: dict[str, Fault] = {
         "raise": _raise,
         "raise-inside": _raise_inside,
         "nan": _break_clock,
-        "unreadable": _break_reading,
         "hang": _hang,
         "slow-step": functools.partial(_stretch, *map(float, factors)),
     }

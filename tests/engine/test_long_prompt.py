@@ -14,6 +14,7 @@ from benchmarks.pipeline_view import steps_of_round
 from benchmarks.tiny_model import TinyModelShape, write_random_weights, write_tiny_model
 from benchmarks.trace import Step, Trace, read_trace
 from benchmarks.workload import EngineSettings, Mode, Workload
+from cpp_chunk.engine.profile_passes import MAX_PASSES_DISTURBED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +101,7 @@ def test_the_stages_work_at_the_same_time(runs: dict[Mode, Run]) -> None:
 def test_predictions_are_near_and_nothing_fell_back(runs: dict[Mode, Run]) -> None:
     trace = runs["dynamic"].trace
     assert trace.fallback_reasons == ()
-    assert len(trace.profile_passes) <= 15
+    assert len(trace.profile_passes) <= MAX_PASSES_DISTURBED
     assert trace.models[0].source == "profile"
     ratios = []
     for step in runs["dynamic"].long_steps:

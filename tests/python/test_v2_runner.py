@@ -437,6 +437,7 @@ class Engine:
             joining.processed(idle=True)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
+        assert self.scheduler._cpp_chunk_feedback._trace.wait(30)
         lines = self.trace_path.read_text().splitlines()
         return [event for event in map(json.loads, lines) if event["event"] == kind]
 

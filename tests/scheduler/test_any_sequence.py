@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 PROFILE = os.environ.get("CPP_CHUNK_SEQUENCES", "sequences")
 ENCODER_CACHE_TOKENS = 2048
-# Steps in a row in which vLLM would have served a prompt and our answer was no, to it and to all:
-# one of them may have been filled by what vLLM then found no place for, for each step in flight.
+# Steps in a row in which vLLM would have served a prompt and our answer was no, to it and to all
+# before it: one of them may have been filled by what vLLM then found no place for, for each step in
+# flight. While one before it is served, as vLLM would, what is left of a step may go to one behind
+# it of less history, of which a block still fits: that takes nothing from it.
 MAX_STARVED_STEPS = 3
-# The same where prompts behind it, in the order in which vLLM asks, are served meanwhile.
-MAX_OVERTAKEN_STEPS = 16
 # Far more than what a sequence can ask for takes with the smallest chunks.
 MAX_TURNS = 20_000
 
@@ -63,8 +63,7 @@ class AnySequence(RuleBasedStateMachine):
         self.operations: list[Callable[[Engine], None]] = []
         self.is_trusted = True
         self.num_asked_steps = 0
-        self.num_starved = 0
-        self.num_overtaken: dict[str, int] = {}
+        self.num_starved: dict[str, int] = {}
 
     def do(self, operation: Callable[[Engine], None]) -> None:
         assert self.engine is not None
@@ -175,17 +174,11 @@ class AnySequence(RuleBasedStateMachine):
             index for index, ask in enumerate(asks) if ask.request.request_id in engine.tokens
         ]
         refused = [index for index, ask in enumerate(asks) if ask.offered and not ask.answered]
-        self.num_starved = self.num_starved + 1 if refused and not served else 0
-        assert self.num_starved <= MAX_STARVED_STEPS, [
-            asks[one].request.request_id for one in refused
+        starved = [
+            asks[one].request.request_id for one in refused if not any(got < one for got in served)
         ]
-        for index in refused:
-            name = asks[index].request.request_id
-            is_overtaken = any(other > index for other in served)
-            self.num_overtaken[name] = is_overtaken * (self.num_overtaken.get(name, 0) + 1)
-            assert self.num_overtaken[name] <= MAX_OVERTAKEN_STEPS, name
-        for index in served:
-            self.num_overtaken.pop(asks[index].request.request_id, None)
+        self.num_starved = {name: self.num_starved.get(name, 0) + 1 for name in starved}
+        assert max(self.num_starved.values(), default=0) <= MAX_STARVED_STEPS, self.num_starved
 
     def teardown(self) -> None:
         engine = self.engine
