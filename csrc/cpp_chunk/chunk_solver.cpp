@@ -138,7 +138,6 @@ void ChunkSolver::set_target(double target_ms, Rest rest) {
 void ChunkSolver::set_model(const LatencyModel& model) {
   other_models_.clear();
   model_ = model;
-  tail_by_time_ = model.coefficients().cross > 2.0 * model.coefficients().quadratic;
 }
 
 void ChunkSolver::set_stages(const Stages& stages, std::size_t priced_stage) {
@@ -163,31 +162,12 @@ void ChunkSolver::begin_step(double target_ms, Rest rest) {
 // The chunk that spreads the rest over the fewest steps of the capacity, each taking equal time.
 // Greedy chunks would leave a last step of arbitrary size, which costs the pipeline a whole round.
 double ChunkSolver::shared_tokens(double remaining_tokens, double num_computed_tokens,
-                                  double capacity_ms, double tolerance_tokens) const {
-  // A little less than the rest: what flooring to the alignment lost must not add a step.
-  const RestWork tolerant(model_.coefficients(), remaining_tokens - tolerance_tokens,
-                          num_computed_tokens);
-  double num_steps = tolerant.steps_within(capacity_ms);
-  if (!std::isfinite(num_steps)) {
-    return std::numeric_limits<double>::infinity();
-  }
-  num_steps =
-      std::max({num_steps, 2.0,
-                std::ceil(remaining_tokens / static_cast<double>(limits_.max_chunk_tokens))});
+                                  double capacity_ms) const {
   const RestWork work(model_.coefficients(), remaining_tokens, num_computed_tokens);
-  double shared = model_.tokens_within(work.share_ms(num_steps), num_computed_tokens);
-  if (!tail_by_time_ && num_steps <= 2.0 && shared > kTailShare * remaining_tokens) {
-    // Two steps of equal time would leave less than half of the first one; two thirds and one
-    // third will do when the second fits, three steps otherwise.
-    const double first = kTailShare * remaining_tokens;
-    const double last = remaining_tokens - first;
-    const double admitted =
-        model_.tokens_within(capacity_ms, num_computed_tokens + first) + tolerance_tokens;
-    shared = last <= admitted
-                 ? first
-                 : std::min(first, model_.tokens_within(work.share_ms(3.0), num_computed_tokens));
-  }
-  return shared;
+  const double num_steps = work.steps_within(capacity_ms);
+  return std::isfinite(num_steps)
+             ? model_.tokens_within(work.share_ms(num_steps), num_computed_tokens)
+             : std::numeric_limits<double>::infinity();
 }
 
 // The cap of a chunk in the step as it stands.
@@ -287,7 +267,7 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
   } else if (rest_ == Rest::shared_out) {
     // Decodes stay for the steps to come, other prefills do not.
     const double capacity_ms = has_prefill_ ? target_ms_ - model_.coefficients().constant : left_ms;
-    const double shared = shared_tokens(remaining, history, capacity_ms, tolerance);
+    const double shared = shared_tokens(remaining, history, capacity_ms);
     is_shared = shared < wanted_tokens;
     wanted_tokens = std::min(wanted_tokens, shared);
   } else {
@@ -295,17 +275,16 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
     wanted_tokens *= 1.0 + kStepTolerance;
   }
 
-  double admitted_tokens = budget_tokens + tolerance;
+  // A rest of up to so many tokens is taken whole where else little of it would be left.
+  double admitted_tokens = 0.0;
   std::int64_t floor_tokens = 0;
   if (is_empty_) {
     const auto base = static_cast<double>(base_chunk_tokens_);
     if (smooth_factor_ < 1.0) {
-      wanted_tokens = base + smooth_factor_ * (std::min(wanted_tokens, remaining) - base);
-      admitted_tokens = std::max(admitted_tokens, wanted_tokens + tolerance);
+      wanted_tokens = base + smooth_factor_ * (wanted_tokens - base);
+      admitted_tokens = wanted_tokens + tolerance;
     }
     floor_tokens = std::min(cap, std::max<std::int64_t>(limits_.min_chunk_tokens, 1));
-  }
-  if (floor_tokens > limits_.alignment && rest_ == Rest::shared_out) {
     admitted_tokens = std::max(admitted_tokens, kFloorStretch * static_cast<double>(floor_tokens));
   }
 
@@ -318,9 +297,11 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
     chunk = aligned_chunk(to_tokens(wanted_tokens + reach, cap), num_computed_tokens, quantum,
                           floor_tokens, cap);
   }
-  if (rest_ == Rest::as_it_falls || !leaves_tail(chunk, remaining_tokens, num_computed_tokens)) {
+  const std::int64_t rest_tokens = remaining_tokens - chunk;
+  if (rest_ == Rest::as_it_falls || rest_tokens == 0 || 2 * rest_tokens >= chunk) {
     return chunk;
   }
+  // The rest would be a last chunk that is not worth a round of its own.
   if (remaining_tokens <= cap && remaining <= admitted_tokens) {
     return remaining_tokens;
   }
@@ -353,23 +334,6 @@ bool ChunkSolver::is_clearly_full(std::int64_t remaining_tokens,
   const double spendable_ms = target_ms_ - step_ms() - cost.context * history;
   return spendable_ms <
          0.5 * static_cast<double>(limits_.alignment) * (cost.cross * history + cost.linear);
-}
-
-// Whether the rest would be a last chunk not worth a round of its own.
-bool ChunkSolver::leaves_tail(std::int64_t chunk, std::int64_t remaining_tokens,
-                              std::int64_t num_computed_tokens) const {
-  const std::int64_t rest = remaining_tokens - chunk;
-  if (rest <= 0 || 2 * rest >= chunk) {
-    return false;
-  }
-  if (!tail_by_time_) {
-    return true;
-  }
-  StepFeatures now;
-  now.add({.num_tokens = chunk, .num_computed_tokens = num_computed_tokens});
-  StepFeatures later;
-  later.add({.num_tokens = rest, .num_computed_tokens = num_computed_tokens + chunk});
-  return 2.0 * model_.chunks_ms(later) < model_.chunks_ms(now);
 }
 
 void ChunkSolver::add_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens,

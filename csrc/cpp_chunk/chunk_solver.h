@@ -122,7 +122,7 @@ class ChunkSolver {
   [[nodiscard]] std::int64_t quantum_tokens(double num_tokens,
                                             std::int64_t num_computed_tokens) const;
   [[nodiscard]] double shared_tokens(double remaining_tokens, double num_computed_tokens,
-                                     double capacity_ms, double tolerance_tokens) const;
+                                     double capacity_ms) const;
 
   [[nodiscard]] std::int64_t aligned_chunk(std::int64_t num_tokens,
                                            std::int64_t num_computed_tokens, std::int64_t quantum,
@@ -132,18 +132,12 @@ class ChunkSolver {
   [[nodiscard]] std::int64_t shortened(std::int64_t chunk, std::int64_t remaining_tokens,
                                        std::int64_t num_computed_tokens, std::int64_t floor_tokens,
                                        std::int64_t cap) const;
-  [[nodiscard]] bool leaves_tail(std::int64_t chunk, std::int64_t remaining_tokens,
-                                 std::int64_t num_computed_tokens) const;
 
   LatencyModel model_;
   std::vector<LatencyModel> other_models_;  ///< of stages that max_step_ms holds on as well
   ChunkLimits limits_;
   double smooth_factor_;
   std::int64_t base_chunk_tokens_;
-  /// Where history is priced at more than twice what tokens cost each other within a chunk, few
-  /// tokens can take long: a last chunk is then judged by its time.
-  bool tail_by_time_ = false;
-
   /// The alignment, then its least common multiples with the preferred ones; ascending.
   std::vector<std::int64_t> quanta_;
 

@@ -31,8 +31,6 @@ constexpr double kRecheckedTimes = 4.0;
 constexpr std::int64_t kMostFullSteps = 16'000;
 // Most steps worth considering, for each stage.
 constexpr double kMaxStepsPerStage = 200.0;
-// With few steps each whole number is a different plan; beyond, a ratio is enough.
-constexpr double kFewSteps = 12.0;
 constexpr std::array<double, 13> kStepRatios = {0.93, 1.07, 0.87, 1.15, 0.8, 1.3, 0.7,
                                                 1.5,  0.6,  1.75, 0.5,  2.0, 0.33};
 // Targets between the closed form's and the cap's.
@@ -143,7 +141,7 @@ class Trials {
     take_sample(times_ / kRecheckedTimes);
     const StepTargets best = best_;
     best_ = full_;
-    steps_left_ = kTrialSteps;
+    steps_left_ = kMostFullSteps;
     run(best);
   }
 
@@ -235,16 +233,9 @@ void try_equal_steps(const BacklogFlow& flow, const StepRange& range, double cap
       tried = num_steps;
     }
   };
-  if (best_steps <= kFewSteps) {
-    const auto last = static_cast<int>(2.0 * best_steps) + 4;
-    for (int num_steps = static_cast<int>(range.fewest); num_steps <= last; ++num_steps) {
-      try_steps(num_steps);
-    }
-  } else {
-    try_steps(best_steps);
-    for (const double ratio : kStepRatios) {
-      try_steps(std::clamp(ratio * best_steps, range.fewest, range.most));
-    }
+  try_steps(best_steps);
+  for (const double ratio : kStepRatios) {
+    try_steps(std::clamp(ratio * best_steps, range.fewest, range.most));
   }
   trials.run_between(flow.step_ms(best_steps), cap_ms);
   const double center_ms = trials.best().longest_ms();

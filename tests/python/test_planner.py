@@ -220,8 +220,8 @@ def test_while_distrusted_chunks_are_fixed_and_booked() -> None:
     busy_ms, idle = made.target_ms, planner()
     idle.set_backlog([(500, 0)], 0)
     made.set_backlog([(65536 - CAP, CAP)], 1)
-    assert made.target_ms is not None and busy_ms is not None
-    assert made.target_ms == pytest.approx(busy_ms, rel=0.01)
+    assert made.target_ms is not None and busy_ms is not None and idle.target_ms is not None
+    assert made.target_ms >= busy_ms > 2 * idle.target_ms
     made.left(1)
     made.set_backlog([(500, 0)], 0)
     assert made.target_ms == idle.target_ms
