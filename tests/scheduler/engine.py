@@ -235,7 +235,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self._free_ms = [0.0] * len(self.shape.stages)
-        self._num_empty = 0
+        self._num_empty_in_a_row = 0
         self._names = itertools.count()
         init_none_hash(get_hash_fn_by_name("sha256"))
         self._hasher = get_request_block_hasher(
@@ -383,8 +383,8 @@ class Engine:
         self.in_flight.append(Step(output, answer, finished_ms, has_prefill))
         # Who waits for a grammar waits for somebody else.
         can_go_on = any(not one.use_structured_output for one in scheduler.requests.values())
-        self._num_empty = self._num_empty + 1 if can_go_on and not tokens else 0
-        if self._num_empty > STUCK_STEPS and not any(
+        self._num_empty_in_a_row = self._num_empty_in_a_row + 1 if can_go_on and not tokens else 0
+        if self._num_empty_in_a_row > STUCK_STEPS and not any(
             step.output.total_num_scheduled_tokens for step in self.in_flight
         ):
             raise StuckError(f"{len(scheduler.running)} running, {len(scheduler.waiting)} waiting")
@@ -462,6 +462,11 @@ class Engine:
             self.turn()
 
     # ------------------------------------------------------------ what tests ask
+
+    @property
+    def num_empty(self) -> int:
+        """Steps in which nothing was scheduled."""
+        return self.num_scheduled - len(self.steps)
 
     @property
     def target_ms(self) -> float:
