@@ -35,11 +35,12 @@ class ProfileWatch:
 
         def watched_enter(profiler: Profiler) -> Profiler:
             facts.clear()
-            facts.update(before=cache_state(profiler._scheduler), passes=[], stage_ms=[])
+            facts.update(before=cache_state(profiler._scheduler), asked=[], passes=[], stage_ms=[])
             return enter(profiler)
 
         def watched_run(profiler: Profiler, passes: Sequence[tuple[int, int]]) -> list[ProfilePass]:
             measured = run(profiler, passes)
+            facts["asked"] += [list(one) for one in passes]
             facts["passes"] += [[one.num_tokens, one.num_computed_tokens] for one in measured]
             facts["stage_ms"] += [one.stage_ms for one in measured]
             return measured

@@ -15,6 +15,10 @@ FAR = 10_000_000
 KIMI = cpp_chunk.LatencyModel(
     quadratic=6.5e-7, cross=6.5e-7, linear=6.03e-3, context=5.39e-4, constant=43.6
 )
+# Few chunks are less work than many, on each of its stages.
+DEAR_HISTORY = [
+    cpp_chunk.LatencyModel(quadratic=3e-7, cross=9e-7, linear=6e-3, context=0.0, constant=40.0)
+] * 4
 
 
 class Limits(TypedDict, total=False):
@@ -23,6 +27,9 @@ class Limits(TypedDict, total=False):
     alignment: int
     preferred_multiples: list[int]
     max_step_ms: float
+
+
+WIDE: Limits = {"max_chunk_tokens": 32768, "min_chunk_tokens": 0, "alignment": 16}
 
 
 def zero_or(low: float, high: float) -> st.SearchStrategy[float]:
@@ -303,13 +310,25 @@ def test_chunks_are_multiples_of_what_is_small_beside_them(
             assert chunk % quantum == 0
 
 
-@given(stages(), limits(), st.integers(1, 60_000), st.integers(0, 100_000), st.data())
-def test_no_plan_is_better_than_the_bound(
+@given(
+    stages(),
+    limits(),
+    st.integers(1, 60_000),
+    st.integers(0, 100_000),
+    st.integers(1, 200),
+    st.sets(st.floats(0, 1), max_size=12),
+)
+@example(DEAR_HISTORY, WIDE, 131_072, 0, 1, set())
+@example(DEAR_HISTORY, WIDE, 131_072, 0, 16, {0.5, 0.75})
+@example([KIMI, KIMI.scaled(0.5), KIMI.scaled(2.0)], WIDE, 131_072, 0, 1, set())
+@example([KIMI, *DEAR_HISTORY[:2]], WIDE, 131_072, 50_000, 16, {0.5, 0.75})
+def test_no_plan_is_better_than_the_bound(  # noqa: PLR0917
     pipeline: list[cpp_chunk.LatencyModel],
     limit: Limits,
     num_tokens: int,
     num_computed_tokens: int,
-    data: st.DataObject,
+    num_parts: int,
+    cuts: set[float],
 ) -> None:
     """Ours, one size throughout, or cut anywhere; of unequal stages too."""
     bound_ms = cpp_chunk.makespan_bound_ms(pipeline, [(num_tokens, num_computed_tokens)])
@@ -320,8 +339,8 @@ def test_no_plan_is_better_than_the_bound(
         **limit,
     )
     assert bound_ms <= plan.makespan_ms
-    size = data.draw(st.integers(max(1, num_tokens // 200), num_tokens))
-    ends = data.draw(st.sets(st.integers(1, num_tokens), max_size=12)) | {num_tokens}
+    size = math.ceil(num_tokens / num_parts)
+    ends = {max(1, round(share * num_tokens)) for share in cuts} | {num_tokens}
     cut = [end - begin for begin, end in itertools.pairwise([0, *sorted(ends)])]
     for chunks in (fixed_chunks(num_tokens, size), cut):
         assert bound_ms <= flow_shop_ms(pipeline, chunks, num_computed_tokens)

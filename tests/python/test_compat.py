@@ -20,6 +20,7 @@ from cpp_chunk.compat.installed import release_of
 from cpp_chunk.compat.release import is_supported, range_words
 from cpp_chunk.compat.relied_on import VLLM, Reliance
 from cpp_chunk.compat.sources import Found, Sources, parameters
+from packaging.version import Version
 
 from tests.releases.ascend_rows import scheduler_classes
 from tests.releases.async_default import NOT_RECOGNISED, default_on_cpu, default_on_device
@@ -140,6 +141,7 @@ def reliance(name: str, **wanted: object) -> Reliance:
         ("def f(): a()", reliance("f", calls=("a", "b")), "does not call b"),
         ("def f():\n b()\n a()", reliance("f", calls=("a", "b")), "call b after what comes"),
         ("def f(): a.b(1, 2, 3)", reliance("f", calls=("b",), most_arguments=2), "3 arguments"),
+        ("def f(a): a.b = c()", reliance("f", makes=("d", ("b",))), "makes none of ('b',) with d"),
         ("def f():\n if a: b()", reliance("f", branches=("a",)), "apart whether a"),
     ],
 )
@@ -220,6 +222,20 @@ class TestInstalled:
                 "Scheduler has no need_mamba_block_aligned_split",
             ),
             (
+                "scheduler",
+                (
+                    "v1/core/sched/scheduler.py",
+                    "self.kv_holding_waiting = create_request_queue(",
+                    "self.parked = create_request_queue(",
+                ),
+                "Scheduler.__init__ makes parked with create_request_queue",
+            ),
+            (
+                "scheduler",
+                ("v1/core/sched/output.py", "scheduled_encoder_inputs:", "encoder_inputs:"),
+                "SchedulerOutput has no scheduled_encoder_inputs",
+            ),
+            (
                 "executor",
                 ("v1/engine/core.py", "        load_general_plugins()\n", ""),
                 "does not call load_general_plugins",
@@ -282,6 +298,13 @@ class TestInstalled:
             Sources(tmp_path, engine.parent), [one for one in VLLM if one.seam == seam]
         )
         assert any(problem in said for said in problems.get(seam, [])), problems
+
+    def test_what_is_read_with_a_default_is_there_all_the_same(self, engine: Path) -> None:
+        """No start is refused over it, since older releases lack it: a rename shows here."""
+        if Version(release_of(engine)) < Version("0.29"):
+            pytest.skip("this vLLM does not say which steps load KV")
+        output = found(Sources(engine.parent), "vllm.v1.core.sched.output", "SchedulerOutput")
+        assert "has_sync_kv_loads" in Sources(engine.parent).attributes(output)
 
     def test_a_folder_without_its_modules_is_refused_by_name(self, tmp_path: Path) -> None:
         lower = next(one.version for one in supported_range() if one.operator == ">=")

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cpp_chunk.engine.book import StepBook
 from cpp_chunk.engine.feedback import Feedback
 from cpp_chunk.engine.file_thread import FileThread
 from cpp_chunk.engine.guard import Guard
@@ -43,6 +44,14 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 class VllmScheduler:
     def __init__(self) -> None:
         self.has_shut_down = False
+        self.running: list[Any] = []
+        self.waiting: list[Any] = []
+
+    def _try_schedule_encoder_inputs(self, *args: Any) -> tuple[Any, ...]:
+        return args
+
+    def update_from_output(self, *_: Any) -> str:
+        return "vLLM's"
 
     def shutdown(self) -> None:
         self.has_shut_down = True
@@ -53,6 +62,7 @@ class Scheduler(DynamicChunkMixin, VllmScheduler):
 
     def __init__(self, bench: Bench | None) -> None:
         VllmScheduler.__init__(self)
+        self.cpp_chunk_book = StepBook() if bench is None else bench.book
         if bench is not None:
             self.cpp_chunk_use(bench.planner, bench.feedback)
 
@@ -171,6 +181,42 @@ def test_a_fall_back_without_feedback_is_counted(
     assert written.is_set()
     assert read_status(bench.status_path).fallbacks == {"starting up": 1}
     assert "starting up failed (UnsayableError): fixed chunks from here on" in caplog.text
+
+
+def test_encoder_inputs_in_another_shape_are_handed_on(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheduler = Scheduler(bench)
+    request: Any = object()
+    for _ in range(2):
+        scheduler._cpp_chunk_answered = (request, 512, 0)
+        # vLLM's answer is what it was asked: here there is no second value in it.
+        assert scheduler._try_schedule_encoder_inputs(request) == (request,)
+        assert scheduler._cpp_chunk_chooser is None
+    assert caplog.text.count("fixed chunks from here on") == 1
+    assert list(bench.published().fallbacks) == ["hearing what images leave of a chunk"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(StepBook, "left"), (ServingPlanner, "left"), (Feedback, "processed")]
+)
+def test_an_answer_that_cannot_be_booked_is_vllms_all_the_same(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    owner: type[Any],
+    name: str,
+) -> None:
+    scheduler = Scheduler(bench)
+    bench.step(512)
+    [booked] = bench.book._in_flight.values()
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fails)
+        for _ in range(2):
+            assert scheduler.update_from_output(booked.output) == "vLLM's"
+            assert scheduler._cpp_chunk_chooser is None
+    assert caplog.text.count("fixed chunks from here on") == 1
+    assert sum(bench.published().fallbacks.values()) == 1
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,15 @@ def test_backlogs(place: int, kind: Callable[[list[Any]], Any]) -> None:
         assert got.target_ms == expected.target_ms
 
 
+def target_beside(prefills: Any) -> float:
+    """Of a prompt that comes while a step of these chunks is in flight: each of them moves it."""
+    planner = cpp_chunk.ChunkPlanner(STAGES, max_chunk_tokens=32768)
+    planner.set_backlog([(200_000, 0)], 0)
+    planner.step_scheduled(1, prefills)
+    planner.set_backlog([(3000, 0)], 0)
+    return planner.target_ms
+
+
 # What takes a sequence, but for set_backlog; each answers with what shows that it was read.
 TAKERS: dict[str, tuple[Callable[[Any], Any], list[Any]]] = {
     "step_ms": (MODEL.step_ms, PROMPTS),
@@ -139,6 +148,7 @@ TAKERS: dict[str, tuple[Callable[[Any], Any], list[Any]]] = {
         lambda given: cpp_chunk.ChunkPlanner(STAGES, max_chunk_tokens=32768).set_stages(given),
         STAGES,
     ),
+    "step_scheduled": (target_beside, [[16_000, 0], [4096, 100_000], [1, 1]]),
     "SimulatedPipeline": (
         lambda given: cpp_chunk.SimulatedPipeline(given, max_num_batched_tokens=100).stages,
         STAGES,

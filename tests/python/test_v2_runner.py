@@ -28,7 +28,8 @@ import numpy as np
 import pytest
 from cpp_chunk import seams
 from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE
-from cpp_chunk.engine import feedback, startup
+from cpp_chunk.engine import feedback, file_thread, startup
+from cpp_chunk.engine.trace import TRACE_FILE_VARIABLE
 
 from benchmarks.tiny_model import NUM_PLAIN_TOKENS, TinyModelShape, write_tiny_model
 from tests.python.fake_device import FakeDevice
@@ -474,7 +475,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     for variable, value in {
         "HF_HUB_OFFLINE": "1",
         "VLLM_PLUGINS": "",
-        "CPP_CHUNK_TRACE_FILE": str(trace_path),
+        TRACE_FILE_VARIABLE: str(trace_path),
         CACHE_DIR_VARIABLE: str(tmp_path / "cache"),
     }.items():
         monkeypatch.setenv(variable, value)
@@ -656,6 +657,31 @@ def test_a_prompt_is_cut_by_the_plan_and_the_pipeline_counts_as_idle_after_it(
     # Only an idle pipeline forgets what the step times of the long one were set for.
     assert chunks["first"] == chunks["second"]
     assert len(chunks["first"]) > STAGES
+
+
+def test_a_trace_that_cannot_be_written_costs_one_warning(
+    start: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the start on, whose passes are its first lines."""
+    monkeypatch.setenv(TRACE_FILE_VARIABLE, "/dev/full")
+    said: list[str] = []
+    # A configuration takes the handlers from loggers.
+    monkeypatch.setattr(
+        file_thread.logger, "warning", lambda words, *args, **_: said.append(words % args)
+    )
+    engine = start()
+    for name in ("first", "second"):
+        engine.add(name, 30_000)
+        engine.run()
+    served = engine.scheduler._cpp_chunk_feedback
+    assert served._trace.wait(60)
+    assert [words.partition(":")[0] for words in said] == ["the trace cannot be written"]
+    assert engine.scheduler._cpp_chunk_chooser is engine.chooser
+    assert engine.planner.target_ms is not None
+    chunks = [sum(one.num_scheduled_tokens.values()) for one in engine.scheduled]
+    assert max(chunks) < BUDGET, "chunks have become fixed"
+    assert served._report.status.measured_steps > STAGES
+    assert served._report.status.fallbacks == {}
 
 
 def test_the_timer_touches_one_function_of_the_runner(start: Callable[..., Engine]) -> None:

@@ -14,8 +14,8 @@ from benchmarks.tiny_model import TinyModelShape, write_tiny_model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# So that its assertions say what they have found.
-pytest.register_assert_rewrite("tests.scheduler.engine")
+# So that their assertions say what they have found.
+pytest.register_assert_rewrite("tests.scheduler.engine", "tests.scheduler.stage_times")
 
 # Registered here, asked for by name in the test: a profile that is loaded holds for all folders.
 settings.register_profile(

@@ -24,6 +24,7 @@ from cpp_chunk.engine.context import EngineContext
 from cpp_chunk.engine.model_shape import alignment_tokens
 from cpp_chunk.engine.planner import ServingPlanner
 from cpp_chunk.engine.scheduler import derive
+from cpp_chunk.worker.timer import STEP_ID
 
 # Their imports warn of others' deprecations, which importorskip is deaf to.
 for name in ("v1.engine.core", "engine.arg_utils"):
@@ -41,6 +42,8 @@ from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCache
 from vllm.v1.outputs import DraftTokenIds, KVConnectorOutput, ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 from vllm.v1.structured_output import StructuredOutputManager
+
+from tests.scheduler.stage_times import WatchedFeedback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -86,11 +89,12 @@ class StuckError(AssertionError):
 
 @dataclass
 class Step:
-    """What `schedule()` gave, and what the last stage will answer."""
+    """What `schedule()` gave, what the last stage will answer, and whether any of it is prefill."""
 
     output: Any
     answer: Any
     finished_ms: float
+    has_prefill: bool
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,31 @@ class Ask:
     is_prefill: bool
     offered: int
     answered: int
+
+
+class WatchedNative:
+    """Stands around the native planner: which steps with prefill it must take to be in flight."""
+
+    def __init__(self, native: Any) -> None:
+        self._native = native
+        self.in_flight: list[int] = []
+        self._last_left = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._native, name)
+
+    def step_scheduled(self, step_id: int, prefills: Any) -> None:
+        assert step_id > max([self._last_left, *self.in_flight])
+        self.in_flight.append(step_id)
+        self._native.step_scheduled(step_id, prefills)
+
+    def step_left(self, step_id: int) -> None:
+        # It takes all before it to have left as well: each is to be told of by itself.
+        assert step_id > self._last_left
+        self._last_left = step_id
+        if step_id in self.in_flight:
+            assert self.in_flight.pop(0) == step_id
+        self._native.step_left(step_id)
 
 
 class Watched:
@@ -190,6 +219,8 @@ class Engine:
     has_plugin: bool = True
     now_ms: float = 0.0
     planner: ServingPlanner | None = None
+    native: WatchedNative | None = None
+    feedback: WatchedFeedback | None = None
     in_flight: deque[Step] = field(default_factory=deque)
     # Tokens of each step that was not empty, by request.
     steps: list[dict[str, int]] = field(default_factory=list)
@@ -204,7 +235,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self._free_ms = [0.0] * len(self.shape.stages)
-        self._num_empty = 0
+        self._num_empty_in_a_row = 0
         self._names = itertools.count()
         init_none_hash(get_hash_fn_by_name("sha256"))
         self._hasher = get_request_block_hasher(
@@ -243,7 +274,12 @@ class Engine:
             alignment_tokens=alignment_tokens(scheduler),
         )
         self.planner.set_models(self.shape.stages, 0.0)
-        scheduler.cpp_chunk_use(self.planner)
+        self.native = WatchedNative(self.planner._native)
+        self.planner._native = self.native  # type: ignore[assignment]
+        self.feedback = WatchedFeedback(
+            self.planner, self.shape.stages, scheduler.max_num_scheduled_tokens
+        )
+        scheduler.cpp_chunk_use(self.planner, self.feedback.feedback)
 
     # ------------------------------------------------------------ requests
 
@@ -323,20 +359,32 @@ class Engine:
                 for ask in scheduler.asks
             )
         finished_ms = self.now_ms
+        has_prefill = False
         if tokens:
             self.steps.append(dict(tokens))
+            has_prefill = any(
+                tokens[one.request_id] > 1
+                and one.num_tokens - one.num_computed_tokens + tokens[one.request_id] > 1
+                for one in requests
+            )
+            spans_ms = []
             chunks = [
                 (tokens[one.request_id], one.num_computed_tokens - tokens[one.request_id])
                 for one in requests
             ]
             for stage, model in enumerate(self.shape.stages):
-                finished_ms = max(finished_ms, self._free_ms[stage]) + model.step_ms(chunks)
-                self._free_ms[stage] = finished_ms
-        self.in_flight.append(Step(output, self._answer_to(output, requests), finished_ms))
+                start_ms, stage_ms = max(finished_ms, self._free_ms[stage]), model.step_ms(chunks)
+                finished_ms = self._free_ms[stage] = start_ms + stage_ms
+                spans_ms.append((start_ms, stage_ms))
+            step_id = getattr(output, STEP_ID, None)
+            if self.feedback is not None and step_id is not None:
+                self.feedback.stages.took(step_id, spans_ms)
+        answer = self._answer_to(output, requests)
+        self.in_flight.append(Step(output, answer, finished_ms, has_prefill))
         # Who waits for a grammar waits for somebody else.
         can_go_on = any(not one.use_structured_output for one in scheduler.requests.values())
-        self._num_empty = self._num_empty + 1 if can_go_on and not tokens else 0
-        if self._num_empty > STUCK_STEPS and not any(
+        self._num_empty_in_a_row = self._num_empty_in_a_row + 1 if can_go_on and not tokens else 0
+        if self._num_empty_in_a_row > STUCK_STEPS and not any(
             step.output.total_num_scheduled_tokens for step in self.in_flight
         ):
             raise StuckError(f"{len(scheduler.running)} running, {len(scheduler.waiting)} waiting")
@@ -364,6 +412,8 @@ class Engine:
         """
         step = self.in_flight.popleft()
         self.now_ms = max(self.now_ms, step.finished_ms)
+        if self.feedback is not None:
+            self.feedback.stages.now_ms = self.now_ms
         answers = dict(zip(step.answer.req_ids, step.answer.sampled_token_ids, strict=True))
         for name, sampled in answers.items():
             if sampled and name in self.scheduler.requests:
@@ -414,6 +464,11 @@ class Engine:
     # ------------------------------------------------------------ what tests ask
 
     @property
+    def num_empty(self) -> int:
+        """Steps in which nothing was scheduled."""
+        return self.num_scheduled - len(self.steps)
+
+    @property
     def target_ms(self) -> float:
         assert self.planner is not None
         target_ms = self.planner.target_ms
@@ -422,9 +477,14 @@ class Engine:
 
     @property
     def book_is_empty(self) -> bool:
-        """No step in flight and no prompt is known to the mixin."""
-        is_empty: bool = self.scheduler.cpp_chunk_book.is_empty
-        return is_empty
+        """No step is in flight by the mixin's book, nor by what the native planner was told."""
+        assert self.native is not None
+        return self.scheduler.cpp_chunk_book.is_empty and not self.native.in_flight
+
+    @property
+    def steps_with_prefill(self) -> list[int]:
+        """The numbers of those in flight: what the native planner is to know of."""
+        return [getattr(one.output, STEP_ID) for one in self.in_flight if one.has_prefill]
 
     def ttft_ms(self, name: str) -> float:
         return self.first_token_ms[name] - self.arrived_ms[name]
@@ -451,6 +511,8 @@ def fresh_lone(model: Path, shape: Shape, num_tokens: int) -> tuple[float, float
 def assert_as_fresh(engine: Engine, num_tokens: int = 3000) -> None:
     """An engine with nothing left to do plans a lone prompt as if it had never served."""
     engine.run()
+    if engine.feedback is not None and engine.scheduler._cpp_chunk_feedback is not None:
+        engine.feedback.check_when_idle()
     target_ms, ttft_ms = engine.lone(num_tokens)
     fresh_target_ms, fresh_ttft_ms = fresh_lone(engine.model, engine.shape, num_tokens)
     assert target_ms == pytest.approx(fresh_target_ms, rel=1e-6)

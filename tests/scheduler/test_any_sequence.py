@@ -55,6 +55,8 @@ class AnySequence(RuleBasedStateMachine):
     """An engine with our mixin, and what was done to it, to be done to vLLM alone as well."""
 
     model: ClassVar[Path]
+    num_measured: ClassVar[int] = 0
+    num_lone_prompts: ClassVar[int] = 0
     engine: Engine | None = None
 
     @initialize(shape=shapes)
@@ -155,7 +157,8 @@ class AnySequence(RuleBasedStateMachine):
     @invariant()
     @precondition(lambda self: self.engine is not None)
     def the_book_is_that_of_the_engine(self) -> None:
-        assert self.engine is not None
+        assert self.engine is not None and self.engine.native is not None
+        assert self.engine.native.in_flight == self.engine.steps_with_prefill
         if any(step.output.total_num_scheduled_tokens for step in self.engine.in_flight):
             assert not self.engine.book_is_empty
         elif not self.engine.scheduler.requests:
@@ -200,6 +203,9 @@ class AnySequence(RuleBasedStateMachine):
         assert engine.planner is not None
         engine.planner.trust(trusted=True)
         assert_as_fresh(engine)
+        assert engine.feedback is not None
+        AnySequence.num_measured += engine.feedback.status.measured_steps
+        AnySequence.num_lone_prompts += engine.feedback.guard.num_prompts
 
 
 def drain(engine: Engine, after: Callable[[], None] = lambda: None) -> None:
@@ -219,3 +225,5 @@ def test_any_sequence(model: Path) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         AnySequence, settings=settings.get_profile(PROFILE)
     )
+    assert AnySequence.num_measured, "no step was joined with its times: nothing is tested"
+    assert AnySequence.num_lone_prompts, "no prompt was alone: nothing is tested"

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 NUM_SHAPES = 200
 # No prompt waits for another one's image in it.
 AMPLE_CACHE_TOKENS = 65536
-# Beside the turns that the encoder cache costs vLLM alone.
-MORE_TURNS = 1.2
-# For pairs of few steps, where one more is much: a step that held only what was refused, a stage.
-SPARE_TURNS = 2
+# Beside the turns that the encoder cache costs vLLM alone: a step that holds only what was refused,
+# and one more for each of its stages.
+SPARE_TURNS = 3
 
 
 def random_pair(number: int) -> tuple[int, list[tuple[int, int, int]]]:
@@ -53,16 +52,16 @@ def test_images_that_do_not_fit_at_once_cost_no_more_turns_than_with_vllm_alone(
         cache_tokens, prompts = random_pair(number)
         ours = served(model, cache_tokens, prompts, has_plugin=True)
         alone = served(model, cache_tokens, prompts, has_plugin=False)
-        # Chunks of equal time are more than fixed ones, whatever the cache: it is left out so.
+        # Chunks of equal time are more than fixed ones, whatever the cache, up to 14 times as many
+        # turns here: so it is held against the turns of either with a cache for all.
         ours_ample = served(model, AMPLE_CACHE_TOKENS, prompts, has_plugin=True)
         alone_ample = served(model, AMPLE_CACHE_TOKENS, prompts, has_plugin=False)
-        turns_alone = len(alone.steps) / len(alone_ample.steps)
-        assert len(ours.steps) <= MORE_TURNS * turns_alone * len(ours_ample.steps) + SPARE_TURNS, (
-            number,
-            cache_tokens,
-            prompts,
-        )
-        assert ours.now_ms <= MORE_TURNS * alone.now_ms, (number, cache_tokens, prompts)
+        of_cache = ours.num_scheduled - ours_ample.num_scheduled
+        of_cache_alone = alone.num_scheduled - alone_ample.num_scheduled
+        case = (number, cache_tokens, prompts)
+        assert of_cache <= of_cache_alone + SPARE_TURNS, case
+        assert ours.num_empty <= alone.num_empty, case
+        assert ours.now_ms <= alone.now_ms, case
 
 
 def test_a_crowd_with_images_leaves_nothing_behind(model: Path) -> None:

@@ -27,7 +27,7 @@ def test_prompts_that_waited_for_kv_blocks_are_forgotten_with_the_last_of_them(
     for _ in range(num_prompts):
         engine.add(3000)
     engine.run()
-    assert engine.num_scheduled > len(engine.steps), "no step was left empty: nothing is tested"
+    assert engine.num_empty, "no step was left empty: nothing is tested"
     assert engine.book_is_empty
     for _ in range(3):
         assert_as_fresh(engine)
@@ -181,3 +181,23 @@ def test_prompts_whose_kv_is_being_loaded_count_with_what_is_left_of_them(model:
     known.set_backlog([*[(6000, 6000)] * 6, (3000, 0)], 0)
     assert target_ms(12000, is_loaded=True) == known.target_ms
     assert target_ms(12000, is_loaded=False) != known.target_ms
+
+
+@pytest.mark.parametrize("num_waiting", [0, 1, 5])
+def test_what_turns_out_to_be_computed_at_admission_is_planned_for_in_that_step(
+    model: Path, num_waiting: int
+) -> None:
+    """Half of the prompt comes from elsewhere in its step: before it, nobody could know."""
+    engine = Engine(model, Shape(connector="tests.scheduler.kv_connector.HalfInTheStep"))
+    engine.add(12000, LOADED)
+    for _ in range(num_waiting):
+        engine.add(3000)
+    served = engine.schedule()
+    known = cpp_chunk.ChunkPlanner([TRUTH] * 2, max_chunk_tokens=8192, alignment=16)
+    known.set_backlog([(6000, 6000), *[(3000, 0)] * num_waiting], 0)
+    assert engine.target_ms == known.target_ms
+    known.begin_step()
+    assert served[LOADED] == known.chunk_tokens(6000, 6000, 8192)
+    engine.run()
+    assert engine.book_is_empty
+    assert_as_fresh(engine)

@@ -383,6 +383,7 @@ SCHEDULER: Sequence[Reliance] = (
             "kv_connector_metadata",
             "preempted_req_ids",
             "num_scheduled_tokens",
+            "scheduled_encoder_inputs",
             "total_num_scheduled_tokens",
         ),
         carries=True,

@@ -191,9 +191,13 @@ class DynamicChunkMixin:
             request, *args, **kwargs
         )
         answered = self._cpp_chunk_answered
-        if answered is not None and answered[0] is request:
+        if self._cpp_chunk_chooser is None or answered is None or answered[0] is not request:
+            return result
+        try:
             num_tokens = result[1]
             self._cpp_chunk_answered = (request, num_tokens, answered[2]) if num_tokens else None
+        except Exception as error:
+            self.cpp_chunk_fall_back("hearing what images leave of a chunk", error)
         return result
 
     def _cpp_chunk_tell(self, chooser: ChunkChooser) -> None:
@@ -276,12 +280,14 @@ class DynamicChunkMixin:
     ) -> Any:
         """vLLM's own, then the step is booked as left, and step times that came in are taken."""
         result = super().update_from_output(scheduler_output, *args, **kwargs)  # type: ignore[misc]
-        # While nobody chooses too: it was scheduled when somebody did.
-        step_id = self.cpp_chunk_book.left(scheduler_output)
-        if self._cpp_chunk_chooser is not None and step_id is not None:
-            try:
+        try:
+            # While nobody chooses too: it was scheduled when somebody did.
+            step_id = self.cpp_chunk_book.left(scheduler_output)
+            if self._cpp_chunk_chooser is not None and step_id is not None:
                 self._cpp_chunk_chooser.left(step_id)
-            except Exception as error:
+        except Exception as error:
+            # While nobody chooses there is nothing to fall back from, and it has been said.
+            if self._cpp_chunk_chooser is not None:
                 self.cpp_chunk_fall_back("booking what left", error)
         if self._cpp_chunk_feedback is not None:
             try:
