@@ -26,11 +26,9 @@ constexpr double kMostTriedSteps = 3000.0;
 // A backlog that takes more full steps is compared on a sample of it that takes so many.
 constexpr double kSampleSteps = 512.0;
 // The best of a sample is compared once more, on one so many times as large.
-constexpr double kRecheckedTimes = 4.0;
+constexpr double kRecheckedTimes = 8.0;
 // No sample takes as many full steps, nor a backlog without one, unless max_step_ms is very short.
 constexpr std::int64_t kMostFullSteps = 16'000;
-// Most steps worth considering, for each stage.
-constexpr double kMaxStepsPerStage = 200.0;
 constexpr std::array<double, 13> kStepRatios = {0.93, 1.07, 0.87, 1.15, 0.8, 1.3, 0.7,
                                                 1.5,  0.6,  1.75, 0.5,  2.0, 0.33};
 // Targets between the closed form's and the cap's.
@@ -204,19 +202,12 @@ struct StepRange {
   double fewest;
   double most;
 
-  StepRange(const Stages& stages, const LatencyModel& model, double total_tokens,
-            const ChunkLimits& limits)
+  StepRange(double total_tokens, const ChunkLimits& limits)
       : fewest(
             std::max(1.0, std::ceil(total_tokens / static_cast<double>(limits.max_chunk_tokens)))),
-        most(std::max(
-            fewest, std::ceil(total_tokens / static_cast<double>(
-                                                 std::max({limits.min_chunk_tokens,
-                                                           limits.alignment, std::int64_t{1}}))))) {
-    const Coefficients& cost = model.coefficients();
-    if (cost.quadratic <= cost.cross) {
-      // Cutting saves no work then: beyond this only (S-1)/N of it is left to gain.
-      most = std::clamp(kMaxStepsPerStage * static_cast<double>(stages.size()), fewest, most);
-    }
+        most(std::max(fewest,
+                      std::ceil(total_tokens / static_cast<double>(std::max(limits.min_chunk_tokens,
+                                                                            std::int64_t{1}))))) {
     // What is to be believed must be tried.
     most = std::min(most, std::max(1.0, fewest / kSampleSteps) * kMostTriedSteps);
   }
@@ -273,7 +264,7 @@ StepTargets best_step_targets(const Stages& stages, std::span<const PromptWork> 
   const BacklogFlow flow(stages, prompts);
   const LatencyModel& model = stages[flow.slowest_stage()];
   const double cap_ms = cap_target_ms(model, prompts, limits);
-  const StepRange range(stages, model, flow.total_tokens(), limits);
+  const StepRange range(flow.total_tokens(), limits);
   Trials trials(stages, flow.slowest_stage(), prompts, limits, cap_ms, range.fewest);
   try_equal_steps(flow, range, cap_ms, trials);
   if (!stages.are_equal() && !trials.is_sampled()) {

@@ -222,6 +222,60 @@ TEST(ChunkSolver, TailIsAtLeastHalf) {
   }
 }
 
+TEST(ChunkSolver, TheEndOfAPromptMayGoALittleOverTheTarget) {
+  // By an alignment step,
+  ChunkSolver fine(LatencyModel({.linear = 1.0}), limits(kFar, 1, 16));
+  fine.begin_step(1000.0);
+  EXPECT_EQ(fine.chunk_tokens(1016, 0, kFar), 1016);
+  EXPECT_EQ(fine.chunk_tokens(1017, 0, kFar), 512);
+  // or where these are coarse by a quarter of the budget.
+  ChunkSolver coarse(LatencyModel({.linear = 1.0}), limits(kFar, 1, 500));
+  coarse.begin_step(1000.0);
+  EXPECT_EQ(coarse.chunk_tokens(1250, 0, kFar), 1250);
+  EXPECT_EQ(coarse.chunk_tokens(1260, 0, kFar), 500);
+}
+
+TEST(ChunkSolver, TheFloorIsStretchedByAQuarterAtMost) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(kFar, 1000));
+  solver.begin_step(100.0);
+  EXPECT_EQ(solver.chunk_tokens(1250, 0, kFar), 1250);
+  // The floor goes before a last chunk of half.
+  EXPECT_EQ(solver.chunk_tokens(1260, 0, kFar), 1000);
+}
+
+TEST(ChunkSolver, BelowTheFloorTheAlignmentHoldsStill) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(kFar, 128, 64));
+  solver.begin_step(10.0);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, 100), 64);
+}
+
+TEST(ChunkSolver, ASmallRestGoesWithASmoothedChunk) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(kFar, 1, 50), 0.5, 1000);
+  solver.begin_step(200.0);
+  // Half way from 155 tokens, a quarter of the prompt, to 1000: 577, which is near 600.
+  EXPECT_EQ(solver.chunk_tokens(620, 0, kFar), 620);
+}
+
+TEST(ChunkSolver, OtherPrefillsLeaveTheStepsToComeWhole) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 10.0}), limits(kFar));
+  // 40 ms are left. Behind a prefill, all of them: the next step has 100 ms for what remains.
+  solver.begin_step(110.0);
+  solver.add_chunk({.num_tokens = 60, .num_computed_tokens = 0});
+  EXPECT_EQ(solver.chunk_tokens(130, 0, kFar), 40);
+  // Behind decodes a fourth of the rest: they are in the next steps too.
+  solver.begin_step(110.0);
+  solver.add_decodes(60, 0);
+  EXPECT_EQ(solver.chunk_tokens(130, 0, kFar), 33);
+}
+
+TEST(ChunkSolver, AShareIsRoundedToTheNearestAlignmentStepInABegunStepToo) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(kFar, 1, 100));
+  solver.begin_step(130.0);
+  solver.add_chunk({.num_tokens = 60, .num_computed_tokens = 0});
+  // Two equal steps of 67.5 tokens, and room for 70.
+  EXPECT_EQ(solver.chunk_tokens(135, 0, kFar), 100);
+}
+
 TEST(ChunkSolver, PrefersMultiplesThatAreSmallBesideAChunk) {
   // 0.1 ms a token: a budget of 100 ms is 1000 tokens.
   const LatencyModel model({.linear = 0.1});
