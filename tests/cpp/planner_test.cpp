@@ -506,6 +506,26 @@ TEST(ChunkPlanner, OtherStagesPriceTheNextStep) {
   EXPECT_THROW(planner.set_stages(Stages(kimi(), 3)), InvalidArgument);
 }
 
+TEST(ChunkPlanner, WhatIsInFlightIsPricedByTheModelsInForce) {
+  // From twice as fast stages the one planner has its book, and then hears how fast they are.
+  const Stages slower({kimi().scaled(2.0), kimi().scaled(2.0), kimi().scaled(2.0)});
+  ChunkPlanner told_late(Stages(kimi(), 3), {.limits = kLimits});
+  ChunkPlanner told_at_once(slower, {.limits = kLimits});
+  std::vector<PromptWork> prompts{{.num_tokens = 20'000}};
+  for (ChunkPlanner* planner : {&told_late, &told_at_once}) {
+    planner->set_backlog(prompts, 0);
+    planner->step_scheduled(1, std::array{Chunk{.num_tokens = 8192}});
+  }
+  told_late.set_stages(slower);
+  const double before_ms = told_at_once.target_ms();
+  prompts[0] = {.num_tokens = 11'808, .num_computed_tokens = 8192};
+  prompts.resize(9, {.num_tokens = 60'000});
+  told_late.set_backlog(prompts, 1);
+  told_at_once.set_backlog(prompts, 1);
+  EXPECT_GT(told_at_once.target_ms(), 1.1 * before_ms);
+  EXPECT_NEAR(told_late.target_ms() / told_at_once.target_ms(), 1.0, 1e-9);
+}
+
 TEST(ChunkPlanner, AGivenTargetHoldsWhateverWaits) {
   ChunkPlanner planner(equal_stages(), {.limits = kLimits, .target_ms = 200.0});
   EXPECT_EQ(planner.target_ms(), 200.0);
