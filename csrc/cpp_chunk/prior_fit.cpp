@@ -103,8 +103,7 @@ PriorFitReport PriorFit::fit(std::span<const WeightedStep> recent, const Latency
     report.scale = scale * solution(kScale);
     report.fit.condition_number = equations.condition_number<static_cast<int>(kNumCoefficients)>();
     const bool is_finite = std::ranges::all_of(values, [](double v) { return std::isfinite(v); });
-    if (!is_finite || !std::isnormal(report.scale) ||
-        !(report.fit.condition_number <= kMaxConditionNumber)) {
+    if (!is_finite || !(report.fit.condition_number <= kMaxConditionNumber)) {
       throw FitRefused(RefusalReason::rank_deficient,
                        "profile and recent steps carry no fit: condition number " +
                            rounded(report.fit.condition_number) + ", limit " +

@@ -62,7 +62,7 @@ class Trials {
 
   void run(const StepTargets& targets) {
     const double longest_ms = targets.longest_ms();
-    if (!(longest_ms >= 0.0) || std::isinf(longest_ms) || steps_left_ <= 0) {
+    if (!(longest_ms >= 0.0) || std::isinf(longest_ms)) {
       return;
     }
     FlowShop flow_shop(stages_, times_);
@@ -218,8 +218,7 @@ void try_equal_steps(const BacklogFlow& flow, const StepRange& range, double cap
   const double best_steps = flow.best_steps(range.fewest, range.most);
   double tried = 0.0;
   const auto try_steps = [&](double num_steps) {
-    if (num_steps >= range.fewest && num_steps <= range.most && num_steps != tried &&
-        trials.can_try(num_steps)) {
+    if (num_steps != tried && trials.can_try(num_steps)) {
       trials.run(flow.step_ms(num_steps));
       tried = num_steps;
     }
@@ -259,7 +258,6 @@ void try_fixed_sizes(const Stages& stages, const LatencyModel& model, const Prom
 
 StepTargets best_step_targets(const Stages& stages, std::span<const PromptWork> prompts,
                               const ChunkLimits& limits) {
-  limits.check();
   check_prompts(prompts);
   const BacklogFlow flow(stages, prompts);
   const LatencyModel& model = stages[flow.slowest_stage()];

@@ -120,6 +120,9 @@ TEST(ChunkSolver, AnEmptyStepAlwaysMoves) {
   EXPECT_EQ(solver.chunk_tokens(kFar, 1'000'000, kFar), 16);
   EXPECT_EQ(solver.chunk_tokens(kFar, 0, 3), 3);  // the engine's own cap is below the alignment
   EXPECT_EQ(solver.chunk_tokens(1, 0, kFar), 1);
+  ChunkSolver unaligned(dear, limits(1024, 0));
+  unaligned.begin_step(0.0);
+  EXPECT_EQ(unaligned.chunk_tokens(kFar, 1'000'000, kFar), 1);
   EXPECT_EQ(solver.chunk_tokens(0, 0, kFar), 0);
   EXPECT_EQ(solver.chunk_tokens(kFar, 0, 0), 0);
 }
@@ -157,11 +160,25 @@ TEST(ChunkSolver, ABegunStepTakesNothingBelowAnAlignmentStep) {
   }
 }
 
+TEST(ChunkSolver, ThePrefillOfTwoTokensMovesAPromptOn) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(kFar));
+  solver.begin_step(0.0);
+  solver.add_chunk({.num_tokens = 2, .num_computed_tokens = 0});
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 0);
+}
+
 TEST(ChunkSolver, AFullStepTakesNothingFromAnUnalignedHistory) {
   ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 1.0}), limits(64, 0, 16));
   solver.begin_step(10.0);
   solver.add_chunk({.num_tokens = 20, .num_computed_tokens = 0});
   EXPECT_EQ(solver.chunk_tokens(1000, 5, kFar), 0);
+}
+
+TEST(ChunkSolver, FewTokensUpToTheAlignmentFitIntoLittleRoom) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(kFar, 1, 16));
+  solver.begin_step(105.0);
+  solver.add_chunk({.num_tokens = 100, .num_computed_tokens = 0});
+  EXPECT_EQ(solver.chunk_tokens(1000, 12, kFar), 4);
 }
 
 TEST(ChunkSolver, FloorHoldsInAnEmptyStep) {
@@ -254,6 +271,13 @@ TEST(ChunkSolver, ASmallRestGoesWithASmoothedChunk) {
   solver.begin_step(200.0);
   // Half way from 155 tokens, a quarter of the prompt, to 1000: 577, which is near 600.
   EXPECT_EQ(solver.chunk_tokens(620, 0, kFar), 620);
+}
+
+TEST(ChunkSolver, ALastChunkOfHalfMayTakeTheOneBeforeItToTheFloor) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(kFar, 1000), 0.5, 1300);
+  solver.begin_step(750.0);
+  // Half way from 750 to 1300 would leave 475.
+  EXPECT_EQ(solver.chunk_tokens(1500, 0, kFar), 1000);
 }
 
 TEST(ChunkSolver, OtherPrefillsLeaveTheStepsToComeWhole) {
@@ -406,6 +430,7 @@ TEST(ChunkSolver, RefusesContradictions) {
   const LatencyModel model;
   EXPECT_THROW(ChunkSolver(model, limits(0)), InvalidArgument);
   EXPECT_THROW(ChunkSolver(model, limits(-5)), InvalidArgument);
+  EXPECT_THROW(ChunkSolver(model, limits(kMaxTokens + 1)), InvalidArgument);
   EXPECT_THROW(ChunkSolver(model, limits(10, 11)), InvalidArgument);
   EXPECT_THROW(ChunkSolver(model, limits(10, -1)), InvalidArgument);
   EXPECT_THROW(ChunkSolver(model, limits(10, 1, 0)), InvalidArgument);
@@ -438,6 +463,9 @@ TEST(ChunkSolver, RefusesBadCalls) {
   EXPECT_THROW((void)solver.chunk_tokens(std::numeric_limits<std::int64_t>::max(), 0, 1),
                InvalidArgument);
   EXPECT_THROW(solver.add_chunk({.num_tokens = -1, .num_computed_tokens = 0}), InvalidArgument);
+  EXPECT_THROW(solver.add_decodes(-1, 0), InvalidArgument);
+  EXPECT_THROW(solver.add_decodes(1, -1), InvalidArgument);
+  EXPECT_THROW(solver.add_decodes(1, 0, -1), InvalidArgument);
   EXPECT_THROW(solver.add_chunk({.num_tokens = 1,
                                  .num_computed_tokens = std::numeric_limits<std::int64_t>::min()}),
                InvalidArgument);

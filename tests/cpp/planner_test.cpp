@@ -293,6 +293,18 @@ TEST(ChunkPlanner, DecodesMakeStepsLonger) {
             plan_chunks(equal_stages(), 131'072, kLimits).chunks.front());
 }
 
+TEST(ChunkPlanner, DecodesAreThoseThatItWasToldOfLast) {
+  ChunkPlanner told_twice(equal_stages(), {.limits = kLimits});
+  ChunkPlanner told_once(equal_stages(), {.limits = kLimits});
+  const std::array prompt{PromptWork{.num_tokens = 131'072}};
+  told_twice.set_decodes(400, 400 * kDecodeHistory, 1);
+  for (ChunkPlanner* planner : {&told_twice, &told_once}) {
+    planner->set_decodes(400, 400 * kDecodeHistory, 1);
+    planner->set_backlog(prompt, 0);
+  }
+  EXPECT_DOUBLE_EQ(told_twice.target_ms(), told_once.target_ms());
+}
+
 TEST(ChunkPlanner, DecodesThatCameLaterMakeStepsLongerToo) {
   // Nobody joins: only the decodes have become more than the target has room for.
   ChunkPlanner planner(equal_stages(), {.limits = kLimits});
@@ -432,13 +444,37 @@ TEST(ChunkPlanner, OtherStagesArePricedByTheSlowest) {
   EXPECT_EQ(planner.chunk_tokens(prompt[0], kCap), before);
 }
 
+TEST(ChunkPlanner, TheSlowestStageIsThatOfTheBacklog) {
+  // The one is slower for short prompts, the other for long ones. Steps of a given time tell which.
+  const LatencyModel by_tokens({.linear = 0.02, .constant = 10.0});
+  const LatencyModel by_history(
+      {.quadratic = 1e-6, .cross = 1e-6, .linear = 0.005, .constant = 10});
+  ChunkPlanner planner(Stages({by_tokens, by_history}), {.limits = kLimits});
+  for (const auto& [num_tokens, slowest] : {std::pair{std::int64_t{2000}, by_tokens},
+                                            {std::int64_t{131'072}, by_history},
+                                            {std::int64_t{2000}, by_tokens}}) {
+    const std::array prompt{PromptWork{.num_tokens = num_tokens}};
+    planner.set_backlog(prompt, 0);
+    planner.begin_step();
+    planner.add_chunk({.num_tokens = 512, .num_computed_tokens = 512});
+    EXPECT_DOUBLE_EQ(
+        planner.step_ms(),
+        slowest.step_ms(std::array{Chunk{.num_tokens = 512, .num_computed_tokens = 512}}));
+  }
+}
+
 TEST(ChunkPlanner, ASharedChunkMindsTheDecodesOfItsStepAlone) {
   ChunkPlanner planner(equal_stages(), {.limits = kLimits, .target_ms = 500.0});
   const PromptWork prompt{.num_tokens = 131'072};
   planner.begin_step();
   const std::int64_t alone = planner.shared_chunk_tokens(prompt, kCap, 0.5);
   planner.add_decodes(100, 100 * kDecodeHistory);
-  EXPECT_LT(planner.shared_chunk_tokens(prompt, kCap, 0.5), alone);
+  const std::int64_t beside_decodes = planner.shared_chunk_tokens(prompt, kCap, 0.5);
+  // Half of what the decodes leave, to the alignment step below.
+  const double half_ms = 0.5 * (500.0 - planner.step_ms());
+  const double half_tokens = kimi().tokens_within(half_ms, 0.0);
+  EXPECT_LE(static_cast<double>(beside_decodes), half_tokens);
+  EXPECT_GT(static_cast<double>(beside_decodes + kLimits.alignment), half_tokens);
   planner.begin_step();
   EXPECT_EQ(planner.shared_chunk_tokens(prompt, kCap, 0.5), alone);
 }

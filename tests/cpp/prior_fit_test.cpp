@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -175,6 +176,43 @@ TEST(PriorFit, RefusesStepsThatNoModelDescribes) {
     FAIL() << "not refused";
   } catch (const FitRefused& refused) {
     EXPECT_EQ(refused.reason(), RefusalReason::bad_residual);
+  }
+}
+
+TEST(PriorFit, ReportsTheErrorThatNineteenOfTwentyStayBelow) {
+  std::vector<MeasuredStep> noisy = prior();
+  for (std::size_t i = 0; i < noisy.size(); ++i) {
+    noisy[i].latency_ms *= 1.0 + 0.01 * static_cast<double>(i * 7 % 16);
+  }
+  const PriorFitReport report = PriorFit(noisy, 8).fit({}, truth(), 1.0);
+  double worst = 0.0;
+  for (const MeasuredStep& step : noisy) {
+    const double predicted_ms = report.fit.model.step_ms(step.features);
+    worst = std::max(worst, std::abs(predicted_ms / (report.scale * step.latency_ms) - 1.0));
+  }
+  // Of sixteen that weigh the same, fifteen are too few.
+  EXPECT_DOUBLE_EQ(report.fit.p95_relative_error, worst);
+}
+
+TEST(PriorFit, SaysWhichCoefficientsAreAtZero) {
+  std::vector<MeasuredStep> steps = prior();
+  // The more history, the faster: no model has that.
+  for (MeasuredStep& step : steps) {
+    step.latency_ms -= 6e-4 * step.features.context_sum;
+  }
+  const PriorFitReport report = PriorFit(steps, 8).fit({}, truth(), 1.0);
+  EXPECT_EQ(report.fit.model.coefficients().context, 0.0);
+  EXPECT_EQ(report.fit.at_bound, (std::array{false, false, false, true, false}));
+}
+
+TEST(PriorFit, RefusesAPriorOfOneKindOfStep) {
+  const std::vector<MeasuredStep> same(16, measured(truth(), {2048, 4096}));
+  PriorFit fit(same, 8);
+  try {
+    (void)fit.fit({}, truth(), 1.0);
+    FAIL() << "fitted five coefficients to one kind of step";
+  } catch (const FitRefused& refused) {
+    EXPECT_EQ(refused.reason(), RefusalReason::rank_deficient);
   }
 }
 
