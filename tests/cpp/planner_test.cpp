@@ -410,6 +410,47 @@ TEST(ChunkPlanner, WorkThatWentAwayLowersTheTargetOnce) {
   }
 }
 
+// So much comes in each step as is scheduled in it, and finds the pipeline full: over such a time
+// steps become longer than the backlog alone would ask for.
+void keep_busy(ChunkPlanner& planner, std::int64_t num_steps) {
+  const std::array backlog{PromptWork{.num_tokens = 40'000}};
+  for (std::int64_t step = 1; step <= num_steps; ++step) {
+    planner.set_backlog(backlog, step > 1 ? 1 : 0);
+    planner.step_scheduled(step, std::array{Chunk{.num_tokens = 8192}});
+    planner.step_left(step - 3);
+  }
+  planner.set_backlog(backlog, 1);
+}
+
+TEST(ChunkPlanner, WhatWasWithdrawnIsAsIfItHadNeverJoined) {
+  ChunkPlanner disturbed(equal_stages(), {.limits = kLimits});
+  ChunkPlanner undisturbed(equal_stages(), {.limits = kLimits});
+  keep_busy(disturbed, 60);
+  keep_busy(undisturbed, 60);
+  const double busy_ms = undisturbed.target_ms();
+  EXPECT_GT(busy_ms, 1.2 * best_ms(40'000));
+  std::vector<PromptWork> prompts{{.num_tokens = 40'000}, {.num_tokens = 40'000}};
+  disturbed.set_backlog(prompts, 1);
+  prompts.pop_back();
+  disturbed.set_backlog(prompts, 1);
+  prompts[0].num_tokens = 60'000;
+  disturbed.set_backlog(prompts, 1);
+  undisturbed.set_backlog(prompts, 1);
+  EXPECT_DOUBLE_EQ(disturbed.target_ms(), undisturbed.target_ms());
+}
+
+TEST(ChunkPlanner, AnIdlePipelineForgetsWhoJoinedBefore) {
+  ChunkPlanner used(equal_stages(), {.limits = kLimits});
+  ChunkPlanner fresh(equal_stages(), {.limits = kLimits});
+  keep_busy(used, 60);
+  used.step_scheduled(61, std::array{Chunk{.num_tokens = 40'000}});
+  used.step_left(61);
+  used.set_backlog({}, 0);
+  keep_busy(used, 6);
+  keep_busy(fresh, 6);
+  EXPECT_DOUBLE_EQ(used.target_ms(), fresh.target_ms());
+}
+
 TEST(ChunkPlanner, ARowThatIsRaisedBeginsWhereThePipelineIs) {
   // Steps of a row grow from short ones: a pipeline that is full need not begin with these.
   ChunkPlanner planner(slow_last_stage(), {.limits = kLimits});
