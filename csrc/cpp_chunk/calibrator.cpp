@@ -69,7 +69,7 @@ Calibrator::Calibrator(std::span<const MeasuredStep> profile, std::size_t capaci
     prior_.emplace(believed, capacity_);
     telling_ms_ = telling_ms_of(believed, model_);
   } catch (const FitRefused&) {
-    prior_.reset();  // then every refit is over all steps alike
+    // Without a prior every refit is over all steps alike.
   }
 }
 

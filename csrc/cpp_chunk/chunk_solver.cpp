@@ -280,12 +280,10 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
   std::int64_t floor_tokens = 0;
   if (is_empty_) {
     const auto base = static_cast<double>(base_chunk_tokens_);
-    if (smooth_factor_ < 1.0) {
-      wanted_tokens = base + smooth_factor_ * (wanted_tokens - base);
-      admitted_tokens = wanted_tokens + tolerance;
-    }
+    wanted_tokens = std::lerp(base, wanted_tokens, smooth_factor_);
     floor_tokens = std::min(cap, std::max<std::int64_t>(limits_.min_chunk_tokens, 1));
-    admitted_tokens = std::max(admitted_tokens, kFloorStretch * static_cast<double>(floor_tokens));
+    admitted_tokens =
+        std::max(wanted_tokens + tolerance, kFloorStretch * static_cast<double>(floor_tokens));
   }
 
   std::int64_t chunk = std::max(floor_tokens, to_tokens(wanted_tokens, cap));
@@ -298,10 +296,9 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
                           floor_tokens, cap);
   }
   const std::int64_t rest_tokens = remaining_tokens - chunk;
-  if (rest_ == Rest::as_it_falls || rest_tokens == 0 || 2 * rest_tokens >= chunk) {
+  if (rest_ == Rest::as_it_falls || rest_tokens == 0) {
     return chunk;
   }
-  // The rest would be a last chunk that is not worth a round of its own.
   if (remaining_tokens <= cap && remaining <= admitted_tokens) {
     return remaining_tokens;
   }

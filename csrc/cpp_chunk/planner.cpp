@@ -45,7 +45,7 @@ void ChunkPlanner::set_stages(const Stages& stages, std::optional<double> target
     throw InvalidArgument("set_stages needs " + std::to_string(stages_.size()) + " stages, got " +
                           std::to_string(stages.size()));
   }
-  if (target_ms && !(*target_ms >= 0.0)) {
+  if (!(target_ms.value_or(0.0) >= 0.0)) {
     throw InvalidArgument("target_ms must be >= 0, got " + shown(*target_ms));
   }
   stages_ = stages;

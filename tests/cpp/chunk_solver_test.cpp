@@ -286,6 +286,10 @@ TEST(ChunkSolver, OtherPrefillsLeaveTheStepsToComeWhole) {
   solver.begin_step(110.0);
   solver.add_chunk({.num_tokens = 60, .num_computed_tokens = 0});
   EXPECT_EQ(solver.chunk_tokens(130, 0, kFar), 40);
+  // Two equal steps of what a step has for them: one that takes all would be too long.
+  solver.begin_step(110.0);
+  solver.add_chunk({.num_tokens = 20, .num_computed_tokens = 0});
+  EXPECT_EQ(solver.chunk_tokens(110, 0, kFar), 55);
   // Behind decodes a fourth of the rest: they are in the next steps too.
   solver.begin_step(110.0);
   solver.add_decodes(60, 0);

@@ -207,6 +207,31 @@ TEST(ChunkPlanner, ABitMoreWorkIsNoNewBacklog) {
   EXPECT_EQ(planner.target_ms(), target_ms);
 }
 
+TEST(ChunkPlanner, AFewPercentMoreWorkIsANewBacklog) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  const std::array one{PromptWork{.num_tokens = 131'072}};
+  planner.set_backlog(one, 0);
+  const double target_ms = planner.target_ms();
+  const std::array more{one[0], PromptWork{.num_tokens = 35'000}};
+  planner.set_backlog(more, 1);
+  EXPECT_GT(planner.target_ms(), target_ms);
+}
+
+TEST(ChunkPlanner, ALittleThatWentAwayDoesNotLetTheTargetFall) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits});
+  Server server(planner);
+  server.join(131'072);
+  server.join(2000);
+  (void)server.step();
+  const double target_ms = planner.target_ms();
+  server.remove_last(1);
+  while (server.prompts().front().num_tokens > 60'000) {
+    (void)server.step();
+    EXPECT_GE(planner.target_ms(), target_ms) << server.prompts().front().num_tokens;
+    server.join(1);
+  }
+}
+
 TEST(ChunkPlanner, TheTargetFallsOnlyWhenTheWorkIsDone) {
   ChunkPlanner planner(equal_stages(), {.limits = kLimits});
   Server server(planner);
@@ -501,6 +526,38 @@ TEST(ChunkPlanner, TheSlowestStageIsThatOfTheBacklog) {
     EXPECT_DOUBLE_EQ(
         planner.step_ms(),
         slowest.step_ms(std::array{Chunk{.num_tokens = 512, .num_computed_tokens = 512}}));
+  }
+}
+
+TEST(ChunkPlanner, TheSlowestStageIsThatOfARaisedTargetsBacklog) {
+  const LatencyModel slow_at_first({.linear = 0.02, .constant = 10.0});
+  const LatencyModel slow_later(
+      {.quadratic = 1e-6, .cross = 1e-6, .linear = 0.005, .constant = 10.0});
+  ChunkPlanner planner(Stages({slow_at_first, slow_later}), {.limits = kLimits});
+  std::vector<PromptWork> prompts{{.num_tokens = 2000}};
+  planner.set_backlog(prompts, 0);
+  const Chunk chunk{.num_tokens = 4096, .num_computed_tokens = 65'536};
+  planner.begin_step();
+  planner.add_chunk(chunk);
+  ASSERT_DOUBLE_EQ(planner.step_ms(), slow_at_first.step_ms(std::array{chunk}));
+  const double target_ms = planner.target_ms();
+  prompts.push_back({.num_tokens = 131'072});
+  planner.set_backlog(prompts, 1);
+  ASSERT_GT(planner.target_ms(), target_ms);
+  planner.begin_step();
+  planner.add_chunk(chunk);
+  EXPECT_DOUBLE_EQ(planner.step_ms(), slow_later.step_ms(std::array{chunk}));
+}
+
+TEST(ChunkPlanner, AShareIsAnyPartOfAStep) {
+  ChunkPlanner planner(equal_stages(), {.limits = kLimits, .target_ms = 500.0});
+  const PromptWork prompt{.num_tokens = 131'072};
+  planner.begin_step();
+  const std::int64_t whole = planner.chunk_tokens(prompt, kCap);
+  EXPECT_LE(planner.shared_chunk_tokens(prompt, kCap, 1.0), whole);
+  EXPECT_LT(planner.shared_chunk_tokens(prompt, kCap, 0.75), whole);
+  for (const double share : {0.0, -0.5, 1.5, std::nan("")}) {
+    EXPECT_THROW((void)planner.shared_chunk_tokens(prompt, kCap, share), InvalidArgument) << share;
   }
 }
 

@@ -216,6 +216,16 @@ TEST(PriorFit, RefusesAPriorOfOneKindOfStep) {
   }
 }
 
+TEST(PriorFit, RefusesCoefficientsBeyondAllNumbers) {
+  // The prior's own are at the end of what a double holds, and the device is as much slower.
+  const LatencyModel dear = truth().scaled(1e200);
+  std::vector<MeasuredStep> steps;
+  for (const MeasuredStep& step : prior()) {
+    steps.push_back({.features = step.features, .latency_ms = 1e200 * step.latency_ms});
+  }
+  EXPECT_THROW((void)PriorFit(steps, 8).fit({}, dear, 1e200), FitRefused);
+}
+
 TEST(PriorFit, RefusesBadArguments) {
   PriorFit fit(prior(), 2);
   EXPECT_THROW((void)fit.fit(repeated(measured(truth(), {1, 0}), 3), truth(), 1.0),

@@ -50,7 +50,7 @@ TEST(BestTarget, MakespanIsThatOfTheClosedForm) {
 TEST(BestTarget, OneStageTakesTheCap) {
   const LatencyModel model({.linear = 0.01, .constant = 10.0});
   const ChunkLimits limits{.max_chunk_tokens = 4096, .min_chunk_tokens = 1, .alignment = 1};
-  EXPECT_GE(target_of(model, {.num_tokens = 100'000}, 1, limits), 10.0 + 40.96);
+  EXPECT_DOUBLE_EQ(target_of(model, {.num_tokens = 100'000}, 1, limits), 10.0 + 40.96);
 }
 
 TEST(BestTarget, GrowsWithTheBacklogUpToTheCap) {
