@@ -12,9 +12,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 from cpp_chunk import LatencyModel
-from cpp_chunk.deployment import Deployment
-from cpp_chunk.profile_file import PipelineProfile, ProfiledPass, profile_bytes
-from cpp_chunk.profile_store import ProfileStore
+from cpp_chunk.records.profile_file import PipelineProfile, ProfiledPass, profile_bytes
+from cpp_chunk.records.profile_store import ProfileStore
+from cpp_chunk.settings.deployment import Deployment
 
 from benchmarks.calibration_figures import calibration_row
 
@@ -57,7 +57,7 @@ def is_ignored(folder: Path, spoil: Callable[[Path, bytes], None]) -> bool:
     spoil(path, profile_bytes(profile))
     before = states(folder)
     warnings = _Warnings()
-    logger = logging.getLogger("vllm.cpp_chunk.profile_store")
+    logger = logging.getLogger("vllm.cpp_chunk.records.profile_store")
     logger.addHandler(warnings)
     try:
         is_believed = store.load(DEPLOYMENT) is not None

@@ -14,8 +14,8 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE
-from cpp_chunk.engine.trace import TRACE_FILE_VARIABLE
+from cpp_chunk.records.cache_dir import CACHE_DIR_VARIABLE
+from cpp_chunk.report.trace import TRACE_FILE_VARIABLE
 
 from benchmarks.workload import EngineSettings, Workload, WorkloadResult
 

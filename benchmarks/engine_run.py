@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cpp_chunk.engine.trace import TRACE_FILE_VARIABLE
+from cpp_chunk.report.trace import TRACE_FILE_VARIABLE
 
 from benchmarks.workload import EngineSettings, Round, Workload, WorkloadResult
 

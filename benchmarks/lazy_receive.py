@@ -100,11 +100,11 @@ def run_stage_behind(address: str) -> dict[str, list[float]]:
     from torch import distributed
 
     distributed.init_process_group("gloo", init_method=address, rank=1, world_size=2)
-    from cpp_chunk import seams
+    from cpp_chunk.worker import waits
     from cpp_chunk.worker.stopwatch import HostStopwatch
     from cpp_chunk.worker.timer import STEP_ID, StepTimer
 
-    seams.apply_worker()
+    waits.observe(StepTimer.observe_wait)
     timer = StepTimer(HostStopwatch())
     steps: dict[str, Callable[..., None]] = {
         "untimed": execute_model,

@@ -7,6 +7,7 @@ so that all that differs is our asking, choosing and accounting. Prints one line
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import statistics
@@ -125,12 +126,12 @@ class NoWorkers:
 def derived_class(base: type[Any]) -> type[Any]:
     """Our class over `base`, which starts as ever but for a profile that is given, not measured."""
     from cpp_chunk import LatencyModel
-    from cpp_chunk.config import ProfilingChunkConfig
-    from cpp_chunk.engine import startup
-    from cpp_chunk.engine.context import EngineContext
-    from cpp_chunk.engine.found_profile import FoundProfile
+    from cpp_chunk.assembly import startup
+    from cpp_chunk.assembly.context import EngineContext
+    from cpp_chunk.engine.profile.found_profile import FoundProfile
     from cpp_chunk.engine.scheduler import derive
     from cpp_chunk.engine.stage_fits import StepSample, fit_stages
+    from cpp_chunk.settings.config import ProfilingChunkConfig
 
     model = LatencyModel(**MODEL)
     samples: list[StepSample] = [
@@ -142,7 +143,8 @@ def derived_class(base: type[Any]) -> type[Any]:
     # Enough for a chunk at the cap also after the longest history: then both cut alike.
     target_ms = 2 * model.step_ms([(CHUNK_TOKENS, PROMPT_TOKENS)])
     config = ProfilingChunkConfig(enabled=True, target=target_ms)
-    return derive(base, EngineContext(config, NoWorkers()))
+    context = EngineContext(config, NoWorkers())
+    return derive(base, config, functools.partial(startup.start, context=context))
 
 
 def prefill_us(scheduler: Any, request_id: str) -> list[float]:

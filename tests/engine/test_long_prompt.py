@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from cpp_chunk.engine.profile_passes import MAX_PASSES_DISTURBED
+from cpp_chunk.engine.profile.passes import MAX_PASSES_DISTURBED
 
 from benchmarks.engine_process import EngineProcess
 from benchmarks.pipeline_view import steps_of_round

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cpp_chunk import ascend
-from cpp_chunk.config import ConfigError, read_config
-from cpp_chunk.front_end import check
+from cpp_chunk.settings import ascend
+from cpp_chunk.settings.against_vllm import config_of
+from cpp_chunk.settings.config import ConfigError, read_config
 
 ON = {"enabled": True, "min_chunk": 512}
 IN_TREE = {"enabled": True, "max_fit_chunk": 40, "implementation": "in-tree", "target": "auto"}
@@ -61,10 +61,10 @@ def test_the_key_is_taken_out(given: dict[str, Any], left: dict[str, Any]) -> No
 def test_what_was_taken_is_read_there_and_in_other_processes() -> None:
     config = vllm_config({"profiling_chunk_config": ON, "refresh": True})
     ascend.take_over(config)
-    assert check(config).min_chunk == 512
+    assert config_of(config).min_chunk == 512
     elsewhere = pickle.loads(pickle.dumps(config))
     ascend.take_over(elsewhere)  # vLLM has its platform check the configuration there again
-    assert check(elsewhere).enabled
+    assert config_of(elsewhere).enabled
     assert elsewhere.additional_config == {"refresh": True}
 
 
@@ -77,7 +77,7 @@ def test_both_places_are_still_held_against_each_other() -> None:
     )
     ascend.take_over(config)
     with pytest.raises(ConfigError, match="give one of them, or both alike"):
-        check(config)
+        config_of(config)
 
 
 @pytest.mark.parametrize("additional", [None, {}, {"refresh": True}, {"scheduler_config": {}}])
@@ -85,7 +85,7 @@ def test_where_there_is_no_key_nothing_is_done(additional: Any) -> None:
     config = vllm_config(additional)
     ascend.take_over(config)
     assert config.additional_config is additional
-    assert not check(config).enabled
+    assert not config_of(config).enabled
 
 
 @pytest.mark.parametrize("parent", [None, "scheduler_config"])
@@ -104,7 +104,7 @@ def test_in_tree_hands_it_back(parent: str | None, caplog: pytest.LogCaptureFixt
         ascend.take_over(config)
     for one in (config, again):
         assert one.additional_config == theirs
-        assert not check(one).enabled
+        assert not config_of(one).enabled
     assert caplog.text.count("left to vllm-ascend") == 1
     assert "taking" not in caplog.text
 
@@ -162,26 +162,26 @@ def test_other_schedulers_are_refused(
     placed = settings if parent is None else {parent: settings}
     config = vllm_config({"profiling_chunk_config": ON} | placed)
     with pytest.raises(ConfigError, match=f"{words}: allowed is off"):
-        check(config)
+        config_of(config)
 
 
 def test_the_inner_place_goes_before_the_outer() -> None:
     """On a prefill node vllm-ascend itself switches it off there."""
     off = {"scheduler_config": {"recompute_scheduler_enable": False}}
     config = vllm_config({"profiling_chunk_config": ON, "recompute_scheduler_enable": True} | off)
-    assert check(config).enabled
+    assert config_of(config).enabled
 
 
 def test_balance_scheduling_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_ASCEND_BALANCE_SCHEDULING", "1")
     config = vllm_config({"profiling_chunk_config": ON})
     with pytest.raises(ConfigError, match="VLLM_ASCEND_BALANCE_SCHEDULING is '1': allowed is off"):
-        check(config)
+        config_of(config)
     # The setting goes before the variable.
     config.additional_config["enable_balance_scheduling"] = False
-    assert check(config).enabled
+    assert config_of(config).enabled
     monkeypatch.setenv("VLLM_ASCEND_BALANCE_SCHEDULING", "0")
-    assert check(vllm_config({"profiling_chunk_config": ON})).enabled
+    assert config_of(vllm_config({"profiling_chunk_config": ON})).enabled
 
 
 @pytest.mark.parametrize(

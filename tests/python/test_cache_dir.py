@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE, cache_dir
+from cpp_chunk.records.cache_dir import CACHE_DIR_VARIABLE, cache_dir
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from command import complaint, run
-from cpp_chunk.cli import calibration
+from cpp_chunk.cli.calibrate import server_calibration as calibration
 from stand_in_server import FIRST_ERROR, REFITTED_ERROR, StandIn, metrics_page, running_stand_in
 
 if TYPE_CHECKING:

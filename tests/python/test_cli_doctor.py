@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from command import Outcome, run
 from cpp_chunk import __version__
-from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE
-from cpp_chunk.cli import engine_probe
-from cpp_chunk.cli.engine_probe import EngineAnswer, SettingsAnswer, ask_engine
-from cpp_chunk.deployment import Deployment
-from cpp_chunk.last_run import LastRun, write_last_run
-from cpp_chunk.profile_store import ProfileStore
-from cpp_chunk.utc_time import utc_now
+from cpp_chunk.cli.doctor import engine_probe
+from cpp_chunk.cli.doctor.probe import EngineAnswer, SettingsAnswer, ask_engine
+from cpp_chunk.records.cache_dir import CACHE_DIR_VARIABLE
+from cpp_chunk.records.last_run import LastRun, write_last_run
+from cpp_chunk.records.profile_store import ProfileStore
+from cpp_chunk.records.utc_time import utc_now
+from cpp_chunk.settings.deployment import Deployment
 from remembered import deployment, profile
 
 from benchmarks.tiny_model import write_tiny_model
@@ -67,7 +67,7 @@ def doctor(
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name: True if name == "vllm" else real_find(name)
     )
-    monkeypatch.setattr("cpp_chunk.cli.doctor.ask_engine", ask)
+    monkeypatch.setattr("cpp_chunk.cli.doctor.command.ask_engine", ask)
     outcome = run("doctor", "--json", *(("--", *arguments) if arguments else ()))
     assert asked == [list(arguments)]
     return findings(outcome)
@@ -259,7 +259,7 @@ def test_the_last_run(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], 
 
 def test_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "cpp_chunk.cli.doctor.ask_engine", lambda *_, **__: answer({"enabled": False})
+        "cpp_chunk.cli.doctor.command.ask_engine", lambda *_, **__: answer({"enabled": False})
     )
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     outcome = run("doctor", "--", "some/model")

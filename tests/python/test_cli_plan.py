@@ -14,9 +14,9 @@ from string import Template
 import cpp_chunk
 import pytest
 from command import KIMI, KIMI_UNEVEN, complaint, run
-from cpp_chunk.cli.prompt_plan import fixed_sizes_tokens
-from cpp_chunk.cli.tables import print_table
-from cpp_chunk.profile_file import PipelineProfile, write_profile
+from cpp_chunk.cli.shared.fixed_sizes import fixed_sizes_tokens
+from cpp_chunk.cli.shared.tables import print_table
+from cpp_chunk.records.profile_file import PipelineProfile, write_profile
 from rich.console import Console
 
 POINTS = Path(__file__).parent.parent / "data" / "cpu_pp2_chunk_timings.csv"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from command import complaint, run
-from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE
-from cpp_chunk.profile_store import ProfileStore
+from cpp_chunk.records.cache_dir import CACHE_DIR_VARIABLE
+from cpp_chunk.records.profile_store import ProfileStore
 from remembered import MODELS, PASSES, deployment, profile
 
 if TYPE_CHECKING:

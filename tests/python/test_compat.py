@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cpp_chunk.compat import (
-    UnknownShapeError,
+from cpp_chunk.compat.installed import UnknownShapeError, check_installed, release_of
+from cpp_chunk.compat.release import (
     UntestedReleaseError,
-    check_installed,
     check_release,
+    is_supported,
+    range_words,
     supported_range,
 )
-from cpp_chunk.compat.check import Problems, check_ledger, check_vllm
-from cpp_chunk.compat.installed import release_of
-from cpp_chunk.compat.release import is_supported, range_words
 from cpp_chunk.compat.relied_on import VLLM, Reliance
+from cpp_chunk.compat.source_check import Problems, check_ledger, check_vllm
 from cpp_chunk.compat.sources import Found, Sources, parameters
 from packaging.version import Version
 

@@ -8,15 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cpp_chunk.config import (
+from cpp_chunk.assembly.context import attach, attached
+from cpp_chunk.settings.against_vllm import config_of
+from cpp_chunk.settings.config import (
     ConfigError,
     ProfilingChunkConfig,
     parse_config,
     read_config,
     warn_of_misspelt_key,
 )
-from cpp_chunk.engine.context import attach, attached
-from cpp_chunk.front_end import check
 
 
 def test_defaults_are_the_documented_ones() -> None:
@@ -111,12 +111,12 @@ def vllm_config(
 
 def test_one_stage_is_refused() -> None:
     with pytest.raises(ConfigError, match="pipeline_parallel_size is 1: allowed is 2 or more"):
-        check(vllm_config(stages=1))
+        config_of(vllm_config(stages=1))
 
 
 def test_no_chunked_prefill_is_refused() -> None:
     with pytest.raises(ConfigError, match="enable_chunked_prefill is False: allowed is true"):
-        check(vllm_config(chunked=False))
+        config_of(vllm_config(chunked=False))
 
 
 class TestExecutors:
@@ -139,29 +139,31 @@ class TestExecutors:
 
         mine = type("Mine", (ExecutorWithExternalLauncher,), {"supports_pp": True})
         with pytest.raises(ConfigError, match=r"backend is <class '\S+Mine'>: allowed is"):
-            check(vllm_config(backend=mine))
+            config_of(vllm_config(backend=mine))
 
     def test_others_are_accepted(self) -> None:
         from vllm.v1.executor.multiproc_executor import MultiprocExecutor
 
         for backend in ("mp", MultiprocExecutor, type("Mine", (MultiprocExecutor,), {})):
-            assert check(vllm_config(backend=backend)).enabled
+            assert config_of(vllm_config(backend=backend)).enabled
 
     def test_switched_off_or_with_one_stage_nothing_is_asked(self) -> None:
         off = {"profiling_chunk_config": {"enabled": False}}
-        assert not check(vllm_config(off, backend="external_launcher")).enabled
+        assert not config_of(vllm_config(off, backend="external_launcher")).enabled
 
 
 def test_a_bound_on_steps_needs_dynamic_chunks() -> None:
     settings = {"enabled": True, "max_step_ms": 50.0, "smooth_factor": 0.0}
     with pytest.raises(ConfigError, match="max_step_ms is 50 but smooth_factor is 0: allowed is"):
-        check(vllm_config({"profiling_chunk_config": settings}))
-    assert check(vllm_config({"profiling_chunk_config": settings | {"smooth_factor": 0.5}})).enabled
+        config_of(vllm_config({"profiling_chunk_config": settings}))
+    assert config_of(
+        vllm_config({"profiling_chunk_config": settings | {"smooth_factor": 0.5}})
+    ).enabled
 
 
 def test_switched_off_nothing_is_refused() -> None:
     off = vllm_config({"profiling_chunk_config": {"enabled": False}}, stages=1, chunked=False)
-    assert not check(off).enabled
+    assert not config_of(off).enabled
 
 
 def test_a_misspelt_name_of_the_whole_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

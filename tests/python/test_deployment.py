@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cpp_chunk import __version__
-from cpp_chunk.deployment import Deployment, device_name
+from cpp_chunk.settings.deployment import Deployment, device_name
 from pydantic import ValidationError
 from remembered import deployment
 
@@ -193,7 +193,7 @@ def test_what_ascend_reads_from_the_environment_is_in_it(monkeypatch: pytest.Mon
 
 def test_the_layer_split_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     splits = iter([[4, 4], [5, 3]])
-    monkeypatch.setattr("cpp_chunk.engine.model_shape.layers_of_stages", lambda _: next(splits))
+    monkeypatch.setattr("cpp_chunk.settings.model_shape.layers_of_stages", lambda _: next(splits))
     assert of().differences(of()) == ["layers_of_stages"]
 
 

@@ -6,7 +6,7 @@ import random
 import statistics
 
 import pytest
-from cpp_chunk.cli.distributions import Constant, LogNormal, Normal, Uniform, read_lengths
+from cpp_chunk.cli.shared.distributions import Constant, LogNormal, Normal, Uniform, read_lengths
 
 
 def draws(text: str, count: int = 4000) -> list[int]:

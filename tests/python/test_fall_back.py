@@ -8,20 +8,20 @@ import logging
 import os
 import shutil
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cpp_chunk.engine.book import StepBook
-from cpp_chunk.engine.feedback import Feedback
-from cpp_chunk.engine.file_thread import FileThread
-from cpp_chunk.engine.guard import Guard
+from cpp_chunk.engine.calibration.feedback import Feedback
+from cpp_chunk.engine.calibration.guard import Guard
 from cpp_chunk.engine.planner import ServingPlanner
-from cpp_chunk.engine.report import Report
 from cpp_chunk.engine.scheduler import DynamicChunkMixin
-from cpp_chunk.engine.trace import Trace
-from cpp_chunk.last_run import read_last_run
-from cpp_chunk.status import EngineStatus, read_status
+from cpp_chunk.records.file_thread import FileThread
+from cpp_chunk.records.last_run import read_last_run
+from cpp_chunk.records.status import EngineStatus, read_status
+from cpp_chunk.report.run_report import RunReport
+from cpp_chunk.report.trace import Trace
 from test_feedback import Bench, measure
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ CALLEES = {
         (Trace, "flush"),
         (FileThread, "write"),
         (EngineStatus, "count_fallback"),
-        (Report, "publish"),
+        (RunReport, "publish"),
         (Feedback, "fell_back"),
         (logging.Logger, "log"),
         (logging.LoggerAdapter, "error"),
@@ -140,7 +140,7 @@ def test_a_fall_back_does_what_it_can(
         assert bench.planner.target_ms is None
     if not (is_all or callee.startswith(("Trace", "FileThread"))):
         assert bench.events()[-1]["event"] == "fallback"
-    if not (is_all or callee in {"Report.publish", "FileThread.write"}):
+    if not (is_all or callee in {"RunReport.publish", "FileThread.write"}):
         was_counted = callee != "EngineStatus.count_fallback"
         assert bench.published().fallbacks == ({"choosing a chunk": 1} if was_counted else {})
         assert bench.published().target_ms is None
@@ -225,8 +225,8 @@ def test_an_answer_that_cannot_be_booked_is_vllms_all_the_same(
         (Feedback, "ended"),
         (Trace, "flush"),
         (Trace, "wait"),
-        (Report, "publish"),
-        (Report, "wait"),
+        (RunReport, "publish"),
+        (RunReport, "wait"),
         (Guard, "median_error"),
         (ThreadPoolExecutor, "shutdown"),
         (logging.LoggerAdapter, "debug"),
@@ -244,16 +244,16 @@ def test_the_end_is_vllms_whatever_fails(
 
 def test_samples_do_not_pile_up_while_a_refit_waits(bench: Bench) -> None:
     goes_on = threading.Event()
-    bench.feedback._background.submit(goes_on.wait)
+    bench.background.submit(goes_on.wait)
     measure(bench, 1000, [1.0])
-    num_waiting = len(bench.feedback._waiting_samples)
+    num_waiting = len(bench.refits._waiting)
     assert num_waiting <= 200
-    assert bench.feedback._refit is not None
+    assert bench.refits._under_way is not None
     assert bench.status.measured_steps == 1000
     # Those of the refit that waits are neither.
     assert bench.status.skipped_steps == {"waited too long for a refit": 1000 - 8 - num_waiting}
     goes_on.set()
-    wait([bench.feedback._refit])
+    bench.wait_for_refit()
     bench.feedback.processed(idle=False)
     assert bench.status.refits == 1
 
@@ -285,8 +285,7 @@ def test_a_hung_home_directory_holds_nothing_else_up(bench: Bench, home: HungHom
         measure(bench, 1, [1.0])
         bench.feedback._publish(is_news=True)
         if number % 8 == 7:
-            assert bench.feedback._refit is not None
-            wait([bench.feedback._refit], timeout=60)
+            bench.wait_for_refit()
     bench.feedback.processed(idle=False)
     assert bench.status.refits == 8
     assert len(bench.events()) == 64 + 8

@@ -11,24 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import cpp_chunk
 import pytest
-from cpp_chunk.config import parse_config
-from cpp_chunk.deployment import Deployment
 from cpp_chunk.engine.book import StepBook
-from cpp_chunk.engine.feedback import Feedback
+from cpp_chunk.engine.calibration.feedback import Feedback
+from cpp_chunk.engine.calibration.guard import SILENT_STEPS, WINDOW_STEPS, Guard
+from cpp_chunk.engine.calibration.lone_prompt import LonePrompts
+from cpp_chunk.engine.calibration.refits import Refits
+from cpp_chunk.engine.calibration.step_times import StepTimes
 from cpp_chunk.engine.gap import GapMeter
-from cpp_chunk.engine.guard import SILENT_STEPS, WINDOW_STEPS, Guard
-from cpp_chunk.engine.lone_prompt import LonePrompts
 from cpp_chunk.engine.planner import ServingPlanner
-from cpp_chunk.engine.report import Report
 from cpp_chunk.engine.stage_fits import StageCalibrators
-from cpp_chunk.engine.trace import Trace
-from cpp_chunk.last_run import read_last_run
-from cpp_chunk.status import STATUS_FILE_VARIABLE, EngineStatus, read_status
+from cpp_chunk.records.last_run import read_last_run
+from cpp_chunk.records.status import STATUS_FILE_VARIABLE, EngineStatus, read_status
+from cpp_chunk.report.run_report import RunReport
+from cpp_chunk.report.trace import Trace
+from cpp_chunk.settings.config import parse_config
+from cpp_chunk.settings.deployment import Deployment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cpp_chunk.engine.stages import StageTimes
+    from cpp_chunk.engine.stage_timers import StageTimes
 
 TRUTH = cpp_chunk.LatencyModel(quadratic=8e-5, cross=5e-5, linear=0.02, context=0.0, constant=4.0)
 PROFILE = [
@@ -78,24 +80,31 @@ class Bench:
         self.stages = Stages()
         monkeypatch.setenv("CPP_CHUNK_CACHE_DIR", str(tmp_path / "cache"))
         self.status = EngineStatus()
-        self.guard = Guard()
+        self.guard = Guard(LonePrompts(max_chunk_tokens=8192))
         self.book = StepBook()
         self.trace = Trace()
-        self.report = Report(self.status, DEPLOYMENT)
+        self.report = RunReport(self.status, DEPLOYMENT, self.trace)
+        self.times = StepTimes(self.stages, 2, 0, self.report.skipped)  # type: ignore[arg-type]
+        self.background = ThreadPoolExecutor(max_workers=1)
+        self.refits = Refits(
+            StageCalibrators(PROFILE, num_stages=2, capacity=64),
+            self.background,
+            self.report.skipped,
+        )
         self.feedback = Feedback(
-            stages=self.stages,  # type: ignore[arg-type]
             planner=self.planner,
-            calibrators=StageCalibrators(PROFILE, num_stages=2, capacity=64),
             models=(TRUTH, TRUTH),
-            num_stages=2,
+            times=self.times,
+            refits=self.refits,
             gaps=GapMeter(),
             guard=self.guard,
-            lone_prompts=LonePrompts(max_chunk_tokens=8192),
-            first_step_id=0,
-            background=ThreadPoolExecutor(max_workers=1),
-            trace=self.trace,
             report=self.report,
         )
+
+    def wait_for_refit(self) -> None:
+        """Waits for the refit that must be under way."""
+        assert self.refits._under_way is not None
+        wait([self.refits._under_way], timeout=60)
 
     def step(self, num_tokens: int, history: int = 0, remaining: int = 0, **more: Any) -> int:
         output = SimpleNamespace(
@@ -110,7 +119,7 @@ class Bench:
 
     def published(self) -> EngineStatus:
         """What the status file says."""
-        assert self.report.wait(30)
+        assert self.report._status_file.wait(30)
         return read_status(self.status_path)
 
     def events(self) -> list[dict[str, Any]]:
@@ -151,8 +160,8 @@ def test_each_stages_model_follows_what_is_measured_there(bench: Bench) -> None:
         first_ms = TRUTH.step_ms([(x, h)])
         bench.stages.times = {step_id: {0: (0.0, first_ms), 1: (0.0, slower * first_ms)}}
         bench.feedback.processed(idle=False)
-        if bench.feedback._refit is not None:
-            wait([bench.feedback._refit])
+        if bench.refits._under_way is not None:
+            bench.wait_for_refit()
     bench.feedback.processed(idle=False)
     status = bench.published()
     assert status.refits == 8
@@ -168,16 +177,16 @@ def test_each_stages_model_follows_what_is_measured_there(bench: Bench) -> None:
 
 
 def test_lost_steps_are_forgotten(bench: Bench) -> None:
-    lost = bench.step(1024)
+    bench.step(1024)
     kept = bench.step(1024)
     bench.stages.times = {kept: {0: (0.0, 9.0), 1: (0.0, 9.0)}}
     bench.feedback.processed(idle=False)
     assert [event["step"] for event in bench.events()] == [kept]
-    assert lost not in bench.feedback._noted
+    assert bench.times.num_waiting == 0
     assert bench.published().skipped_steps == {"lost": 1}
     for _ in range(3000):
         bench.step(1024)
-    assert len(bench.feedback._noted) <= 1024
+    assert bench.times.num_waiting <= 1024
 
 
 def test_a_step_that_one_stage_did_not_time_is_skipped_and_counted(bench: Bench) -> None:
@@ -202,7 +211,7 @@ def test_a_step_that_holds_more_than_compute_is_skipped_and_counted(
     bench: Bench, step: dict[str, Any], reason: str
 ) -> None:
     bench.step(1024, **step)
-    assert not bench.feedback._noted
+    assert bench.times.num_waiting == 0
     assert bench.status.skipped_steps == {reason: 1}
 
 
@@ -211,8 +220,7 @@ def test_times_that_are_none_are_counted(bench: Bench) -> None:
         step_id = bench.step(1024)
         bench.stages.times = {step_id: {0: (0.0, 9.0), 1: (0.0, float("nan"))}}
         bench.feedback.processed(idle=False)
-    assert bench.feedback._refit is not None
-    wait([bench.feedback._refit])
+    bench.wait_for_refit()
     bench.feedback.processed(idle=False)
     assert bench.status.skipped_steps == {"unusable time": 8}
 
@@ -328,7 +336,7 @@ def test_the_last_run_is_kept(bench: Bench) -> None:
 def test_most_steps_of_decodes_alone_are_not_noted(bench: Bench) -> None:
     for _ in range(160):
         bench.step(1, 500)
-    assert len(bench.feedback._noted) == 10
+    assert bench.times.num_waiting == 10
 
 
 def test_a_fall_back_is_counted_and_traced(bench: Bench) -> None:

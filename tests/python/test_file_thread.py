@@ -9,8 +9,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from cpp_chunk.engine import file_thread
-from cpp_chunk.engine.file_thread import FileThread
+from cpp_chunk.records import file_thread
+from cpp_chunk.records.file_thread import FileThread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,7 @@ def test_a_process_ends_while_its_disk_hangs(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     script = (
         "import sys, threading\n"
-        "from cpp_chunk.engine.file_thread import FileThread\n"
+        "from cpp_chunk.records.file_thread import FileThread\n"
         "hangs = threading.Event()\n"
         "def write():\n"
         "    hangs.set()\n"

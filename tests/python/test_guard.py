@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from cpp_chunk.engine.guard import (
+from cpp_chunk.engine.calibration.guard import (
     SILENT_STEPS,
     WINDOW_PROMPTS,
     WINDOW_STEPS,
     Guard,
 )
+from cpp_chunk.engine.calibration.noted_step import NotedStep
+
+# Nothing in it is predicted: its times are there, and that is all.
+DECODES = NotedStep(["a"], [(1, 500)], [0], has_prefill=False, target_ms=None, models=())
 
 
 def feed(guard: Guard, num_steps: int, error: float) -> None:
@@ -108,7 +112,7 @@ def test_each_step_with_its_times_begins_the_count_anew() -> None:
         for _ in range(SILENT_STEPS - 1):
             guard.note_step()
         assert not guard.weigh()
-        guard.join_step()
+        guard.take_step(DECODES, {0: (0.0, 9.0)}, 0.0)
 
 
 def test_times_that_come_again_do_not_suffice_to_come_back() -> None:
@@ -118,7 +122,7 @@ def test_times_that_come_again_do_not_suffice_to_come_back() -> None:
     assert guard.weigh()
     for _ in range(WINDOW_STEPS):
         guard.note_step()
-        guard.join_step()
+        guard.take_step(DECODES, {0: (0.0, 9.0)}, 0.0)
     feed(guard, WINDOW_STEPS, 0.2)
     assert not guard.weigh()
     feed(guard, WINDOW_STEPS, 0.05)

@@ -6,9 +6,9 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE
-from cpp_chunk.last_run import LastRun, last_run_file, read_last_run, write_last_run
-from cpp_chunk.utc_time import utc_now
+from cpp_chunk.records.cache_dir import CACHE_DIR_VARIABLE
+from cpp_chunk.records.last_run import LastRun, last_run_file, read_last_run, write_last_run
+from cpp_chunk.records.utc_time import utc_now
 from pydantic import ValidationError
 from remembered import mount_with_fs_group
 

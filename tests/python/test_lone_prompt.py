@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import cpp_chunk
 import pytest
-from cpp_chunk.engine.lone_prompt import LonePrompts
-from cpp_chunk.engine.noted_step import NotedStep
+from cpp_chunk.engine.calibration.lone_prompt import LonePrompts
+from cpp_chunk.engine.calibration.noted_step import NotedStep
 
 MODEL = cpp_chunk.LatencyModel(quadratic=1e-4, cross=1e-4, linear=0.05, context=0.0, constant=5.0)
 FIXED_TOKENS = 4096

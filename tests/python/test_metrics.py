@@ -10,14 +10,14 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from cpp_chunk.metrics import EngineCollector
-from cpp_chunk.status import (
+from cpp_chunk.records.status import (
     STATUS_FILE_VARIABLE,
     EngineStatus,
     make_status_file,
     read_status,
     write_status,
 )
+from cpp_chunk.report.metrics import EngineCollector
 from prometheus_client import CollectorRegistry, generate_latest
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def test_a_planted_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_folder_goes_with_the_front_end(tmp_path: Path) -> None:
     script = (
         "import os, sys\n"
-        "from cpp_chunk.status import EngineStatus, make_status_file, write_status\n"
+        "from cpp_chunk.records.status import EngineStatus, make_status_file, write_status\n"
         "path = make_status_file()\n"
         "write_status(EngineStatus(refits=1))\n"
         "assert path.is_file()\n"

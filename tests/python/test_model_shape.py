@@ -7,7 +7,7 @@ from typing import Any
 
 import cpp_chunk
 import pytest
-from cpp_chunk.engine.model_shape import (
+from cpp_chunk.settings.model_shape import (
     alignment_tokens,
     layers_of_stages,
     preferred_multiples,

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cpp_chunk.config import parse_config
-from cpp_chunk.engine.model_shape import alignment_tokens, preferred_multiples
 from cpp_chunk.engine.planner import ServingPlanner
-from cpp_chunk.engine.profile import ProfilePass
-from cpp_chunk.engine.profile_passes import profile_space, take_profile
+from cpp_chunk.engine.profile.passes import profile_space, take_profile
+from cpp_chunk.engine.profile.profiler import ProfilePass
+from cpp_chunk.settings.config import parse_config
+from cpp_chunk.settings.model_shape import alignment_tokens, preferred_multiples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

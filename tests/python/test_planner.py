@@ -7,8 +7,8 @@ from typing import Any
 
 import cpp_chunk
 import pytest
-from cpp_chunk.config import parse_config
 from cpp_chunk.engine.planner import ServingPlanner
+from cpp_chunk.settings.config import parse_config
 
 MODEL = cpp_chunk.LatencyModel(quadratic=8e-5, cross=5e-5, linear=0.02, context=0.0, constant=4.0)
 GAP_MS = 1.0

@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from cpp_chunk.private_file import UnsafeFileError, read_private, write_private
+from cpp_chunk.records.private_file import UnsafeFileError, read_private, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,7 @@ def as_another_user(monkeypatch: pytest.MonkeyPatch, path: Path, root: int | Non
     """What is at `path` is another user's from here on: an ordinary one's, or root's."""
     owner = path.lstat().st_uid
     monkeypatch.setattr("os.geteuid", lambda: owner + 1)
-    monkeypatch.setattr("cpp_chunk.private_file._ROOT", owner if root is None else root)
+    monkeypatch.setattr("cpp_chunk.records.private_file._ROOT", owner if root is None else root)
 
 
 def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,14 +16,12 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE
-from cpp_chunk.config import parse_config
-from cpp_chunk.engine import startup
-from cpp_chunk.engine.context import EngineContext
-from cpp_chunk.engine.found_profile import find_profile
-from cpp_chunk.engine.profile import Profiler, ProfilingError
-from cpp_chunk.engine.profile_passes import MAX_PASSES, profile_space, take_profile
+from cpp_chunk.engine.profile.found_profile import find_profile
+from cpp_chunk.engine.profile.passes import MAX_PASSES, profile_space, take_profile
+from cpp_chunk.engine.profile.profiler import Profiler, ProfilingError
 from cpp_chunk.engine.scheduler import derive
+from cpp_chunk.records.cache_dir import CACHE_DIR_VARIABLE
+from cpp_chunk.settings.config import parse_config
 from cpp_chunk.worker.timer import STEP_ID
 
 from benchmarks.tiny_model import TinyModelShape, write_tiny_model
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from cpp_chunk.engine.profile import ProfilePass
+    from cpp_chunk.engine.profile.profiler import ProfilePass
 
 # Their imports warn of others' deprecations, which importorskip is deaf to.
 for name in ("v1.engine.core", "engine.arg_utils"):
@@ -167,8 +165,8 @@ class Bench:
         spec = FullAttentionSpec(
             block_size=BLOCK, num_kv_heads=4, head_size=64, dtype=torch.float16
         )
-        context = EngineContext(parse_config({"enabled": True}), None)
-        self.scheduler = derive(base, context)(
+        # Profiles are taken by the test.
+        self.scheduler = derive(base, parse_config({"enabled": True}), lambda _: None)(
             vllm_config=config,
             kv_cache_config=KVCacheConfig(
                 num_blocks=num_blocks,
@@ -226,8 +224,6 @@ def bench(model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bench]:
     # The platform would otherwise take half of the machine's memory for a KV cache.
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
     importlib.import_module("vllm.v1.engine.core")
-    # Profiles are taken by the test.
-    monkeypatch.setattr(startup, "start", lambda *_: None)
 
     def made(base: type[Any] = Scheduler, num_blocks: int = MANY_BLOCKS, **settings: Any) -> Bench:
         return Bench(model, base, num_blocks, **settings)

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cpp_chunk import LatencyModel, fit_latency_model
-from cpp_chunk.engine.stage_fits import StageFits
-from cpp_chunk.engine.trace import Trace
-from cpp_chunk.profile_file import PipelineProfile, ProfileError, read_profile, write_profile
+from cpp_chunk.records.profile_file import (
+    PipelineProfile,
+    ProfileError,
+    read_profile,
+    write_profile,
+)
+from cpp_chunk.report.trace import Trace
 from remembered import profile
 
 if TYPE_CHECKING:
@@ -70,7 +74,7 @@ def test_what_the_engine_writes_is_read(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("CPP_CHUNK_TRACE_FILE", str(path))
     trace = Trace()
     trace.write("profile_pass", num_tokens=8)
-    trace.write_models("profile", StageFits(reports), gap_ms=0.25)
+    trace.write_models("profile", models, reports[0], gap_ms=0.25)
     trace.flush()
     assert trace.wait(30)
     profile = read_profile(path)

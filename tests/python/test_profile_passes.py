@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import cpp_chunk
 import pytest
-from cpp_chunk.engine.profile import ProfilePass
-from cpp_chunk.engine.profile_passes import (
+from cpp_chunk.engine.profile.passes import (
     MAX_PASSES,
     MAX_PASSES_DISTURBED,
     noise_of,
@@ -19,6 +18,7 @@ from cpp_chunk.engine.profile_passes import (
     undisturbed,
     unsure_chunks,
 )
+from cpp_chunk.engine.profile.profiler import ProfilePass
 from cpp_chunk.engine.stage_fits import fit_profile
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cpp_chunk.profile_file import PipelineProfile, profile_bytes, read_profile
-from cpp_chunk.profile_store import MAX_BYTES, ProfileStore
+from cpp_chunk.records.profile_file import PipelineProfile, profile_bytes, read_profile
+from cpp_chunk.records.profile_store import MAX_BYTES, ProfileStore
 from remembered import deployment, mount_with_fs_group, profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cpp_chunk.profile_file import PipelineProfile as Profile
+    from cpp_chunk.records.profile_file import PipelineProfile as Profile
 
 OTHER = deployment(block_size=32)
 

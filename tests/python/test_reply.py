@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cpp_chunk.engine.stages import StageTimers, WorkerError
-from cpp_chunk.worker import reply, timer
+from cpp_chunk.engine.stage_timers import StageTimers, WorkerError
+from cpp_chunk.worker import guarded_call, timer
 
 
 def double(worker: Any, number: int, *, plus: int = 0) -> int:
@@ -20,12 +20,12 @@ def broken(worker: Any) -> None:
 
 
 def test_a_function_gets_the_worker_and_its_arguments() -> None:
-    assert reply.call(SimpleNamespace(rank=1), double, 4, plus=1) == 9
+    assert guarded_call.call(SimpleNamespace(rank=1), double, 4, plus=1) == 9
 
 
 def test_a_failure_is_an_answer_too() -> None:
-    failed = reply.call(SimpleNamespace(rank=1), broken)
-    assert failed == reply.Failed(1, "broken: OSError('no more events')")
+    failed = guarded_call.call(SimpleNamespace(rank=1), broken)
+    assert failed == guarded_call.Failed(1, "broken: OSError('no more events')")
 
 
 class Executor:
@@ -52,7 +52,7 @@ def test_times_of_all_stages_are_joined() -> None:
 
 
 def test_a_failed_worker_is_told_of_once_all_have_answered() -> None:
-    stages = StageTimers(Executor(reply.Failed(0, "read: oh")))
+    stages = StageTimers(Executor(guarded_call.Failed(0, "read: oh")))
     with pytest.raises(WorkerError, match="worker 0: read: oh"):
         stages.install()
     stages.request(0)

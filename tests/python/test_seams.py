@@ -8,11 +8,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from cpp_chunk import seams
-from cpp_chunk.config import ProfilingChunkConfig
-from cpp_chunk.front_end import accept_seams
+from cpp_chunk.assembly import patches
+from cpp_chunk.assembly.front_end import accept_seams
+from cpp_chunk.patching.seam import Seam, SeamError
 from cpp_chunk.plugin import register
-from cpp_chunk.seams import Seam, SeamError
+from cpp_chunk.settings.config import ProfilingChunkConfig
 
 
 @pytest.fixture
@@ -29,16 +29,17 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def seam(cls: str = "Toy", attribute: str = "answer") -> Seam:
-    def wrap(original: Any) -> Any:
-        return lambda self, number: original(self, number) + 1
+    return Seam("toy_module", cls, attribute, why="a test", retire="never")
 
-    return Seam("toy_module", cls, attribute, why="a test", retire="never", wrap=wrap)
+
+def one_more(original: Any) -> Any:
+    return lambda self, number: original(self, number) + 1
 
 
 def test_a_seam_is_applied_once(toy: ModuleType) -> None:
     assert seam().is_loaded()
-    seam().apply()
-    seam().apply()
+    seam().apply(one_more)
+    seam().apply(one_more)
     assert toy.Toy().answer(1) == 2
     assert toy.Toy.answer.__doc__ == "The toy's own words."
 
@@ -46,7 +47,7 @@ def test_a_seam_is_applied_once(toy: ModuleType) -> None:
 @pytest.mark.parametrize(("cls", "attribute"), [("Other", "answer"), ("Toy", "question")])
 def test_a_missing_place_is_named(toy: ModuleType, cls: str, attribute: str) -> None:
     with pytest.raises(SeamError, match=f"toy_module.{cls}.{attribute}"):
-        seam(cls, attribute).apply()
+        seam(cls, attribute).apply(one_more)
 
 
 def test_a_module_that_was_never_imported_is_left_alone() -> None:
@@ -65,7 +66,7 @@ def test_a_class_method_stays_one(toy: ModuleType) -> None:
     def wrap(original: Any) -> Any:
         return lambda number: original(number + 1)
 
-    Seam("toy_module", "Toy", "answer", why="a test", retire="never", wrap=wrap).apply()
+    seam().apply(wrap)
     assert toy.Toy.answer(1) == toy.Toy().answer(1) == (WithClassMethod, 2)
 
 
@@ -74,14 +75,14 @@ class TestAVllmWithoutASeam:
 
     @pytest.fixture(autouse=True)
     def _missing(self, toy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(seams, "ASCEND_PLATFORM", seam(attribute="question"))
+        monkeypatch.setattr(patches, "ASCEND_PLATFORM", seam(attribute="question"))
 
     def test_registering_raises_nothing(self) -> None:
-        assert any("toy_module.Toy.question" in missing for missing in seams.apply_loaded())
+        assert any("toy_module.Toy.question" in missing for missing in patches.apply_loaded())
         register()
 
     def test_switched_on_it_is_refused_or_warned_of(self, caplog: pytest.LogCaptureFixture) -> None:
-        missing = seams.apply_loaded()
+        missing = patches.apply_loaded()
         accept_seams(ProfilingChunkConfig(), missing)
         with pytest.raises(SeamError, match=r"toy_module\.Toy\.question does not exist"):
             accept_seams(ProfilingChunkConfig(enabled=True), missing)

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cpp_chunk.compat.check import check_scheduler
+from cpp_chunk.compat.scheduler_shape import (
+    UnknownSchedulerError,
+    check_scheduler_shape,
+    hook_calls,
+)
+from cpp_chunk.compat.source_check import check_scheduler
 from cpp_chunk.compat.sources import Sources
-from cpp_chunk.engine.shape import UnknownSchedulerError, check_scheduler_shape, hook_calls
 
 
 class Known:

@@ -8,10 +8,10 @@ from typing import Any
 
 import cpp_chunk
 import pytest
-from cpp_chunk.config import parse_config
-from cpp_chunk.engine import startup
+from cpp_chunk.assembly import startup
 from cpp_chunk.engine.planner import ServingPlanner
 from cpp_chunk.engine.stage_fits import StageFits, fit_stages
+from cpp_chunk.settings.config import parse_config
 
 MODEL = cpp_chunk.LatencyModel(quadratic=1e-4, cross=9e-5, linear=0.04, context=0, constant=7)
 CHUNKS = [(tokens, history) for tokens in (64, 256, 1024, 2048) for history in (0, 4096, 8192)]

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from cpp_chunk import seams
+from cpp_chunk.patching.places import LAZY_RECEIVE, TOKENS_V1, TOKENS_V2
+from cpp_chunk.worker import waits
 from cpp_chunk.worker.stopwatch import DeviceStopwatch, HostStopwatch
 from cpp_chunk.worker.timer import StepTimer
 
@@ -57,11 +58,11 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for seam in (seams.LAZY_RECEIVE, seams.TOKENS_V2, seams.TOKENS_V1):
+    for seam in (LAZY_RECEIVE, TOKENS_V2, TOKENS_V1):
         owner = getattr(importlib.import_module(seam.module), seam.cls)
         # Other tests get vLLM's own function back.
         monkeypatch.setattr(owner, seam.attribute, getattr(owner, seam.attribute))
-    seams.apply_worker()
+    waits.observe(StepTimer.observe_wait)
     monkeypatch.setattr(time, "monotonic", lambda: clock.now_ms / 1e3)
     return clock
 

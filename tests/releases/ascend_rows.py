@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from cpp_chunk.ascend import IN_TREE_SCHEDULER
-from cpp_chunk.compat.check import check_ledger, check_scheduler
 from cpp_chunk.compat.relied_on import ASCEND, SCHEDULERS
+from cpp_chunk.compat.source_check import check_ledger, check_scheduler
+from cpp_chunk.settings.ascend import IN_TREE_SCHEDULER
 
 from tests.releases.traits import LOADS_NOTE, asks_for_loads
 from tests.releases.vllm_rows import Row, seam_problems_cell

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cpp_chunk.compat.check import check_vllm
 from cpp_chunk.compat.release import is_supported
 from cpp_chunk.compat.relied_on import VLLM
+from cpp_chunk.compat.source_check import check_vllm
 
 from tests.releases.async_default import NOT_RECOGNISED, default_on_cpu, default_on_device
 from tests.releases.traits import TRAITS
 from tests.releases.wheels import REPOSITORY
 
 if TYPE_CHECKING:
-    from cpp_chunk.compat.check import Problems
     from cpp_chunk.compat.relied_on import SeamName
+    from cpp_chunk.compat.source_check import Problems
     from cpp_chunk.compat.sources import Sources
 
     from tests.releases.footnotes import Footnotes

@@ -7,11 +7,11 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from cpp_chunk.compat.check import check_ledger, check_vllm
 from cpp_chunk.compat.release import check_release
 from cpp_chunk.compat.relied_on import ASCEND, VLLM
+from cpp_chunk.compat.source_check import check_ledger, check_vllm
 from cpp_chunk.compat.sources import Sources
-from cpp_chunk.config import KEY
+from cpp_chunk.settings.config import KEY
 
 _ENGINE = "vllm"
 _PLATFORM = "vllm_ascend"

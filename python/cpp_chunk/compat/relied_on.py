@@ -1,4 +1,4 @@
-"""The ledger of what we call, read or set of vLLM, beside what `cpp_chunk.seams` patches.
+"""The ledger of what we call, read or set of vLLM, beside what `cpp_chunk.patching.places` has.
 
 What is only read with a default, such as most of a deployment's settings, is not in here: a
 release without it is fine.
@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from cpp_chunk import seams
-from cpp_chunk.engine.backlog import WAITING_QUEUES
-from cpp_chunk.engine.shape import FLAG
+from cpp_chunk.compat.scheduler_shape import FLAG, WAITING_QUEUES
+from cpp_chunk.patching import places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cpp_chunk.patching.seam import Seam
 
 SeamName = Literal["front end", "scheduler", "executor", "worker", "platform"]
 
@@ -61,7 +62,7 @@ class Reliance:
         return f"{self.module}.{self.name}"
 
 
-def _patched(seam: SeamName, patch: seams.Seam, without: str | None = None) -> Reliance:
+def _patched(seam: SeamName, patch: Seam, without: str | None = None) -> Reliance:
     return Reliance(
         seam, patch.module, patch.cls, patch.why, attributes=(patch.attribute,), without=without
     )
@@ -92,7 +93,7 @@ SCHEDULERS = (
 )
 
 FRONT_END: Sequence[Reliance] = (
-    _patched("front end", seams.FRONT_END),
+    _patched("front end", places.FRONT_END),
     Reliance(
         "front end",
         _ENGINE_ARGS,
@@ -222,7 +223,7 @@ FRONT_END: Sequence[Reliance] = (
 )
 
 SCHEDULER: Sequence[Reliance] = (
-    _patched("scheduler", seams.SCHEDULER),
+    _patched("scheduler", places.SCHEDULER),
     Reliance(
         "scheduler",
         _CONFIG,
@@ -490,7 +491,7 @@ SCHEDULER: Sequence[Reliance] = (
 )
 
 EXECUTOR: Sequence[Reliance] = (
-    _patched("executor", seams.EXECUTOR),
+    _patched("executor", places.EXECUTOR),
     Reliance(
         "executor",
         _CORE,
@@ -635,10 +636,10 @@ WORKER: Sequence[Reliance] = (
     ),
     _patched(
         "worker",
-        seams.LAZY_RECEIVE,
+        places.LAZY_RECEIVE,
         without="a stage that does not receive lazily has waited before it is timed",
     ),
-    _patched("worker", seams.TOKENS_V2),
+    _patched("worker", places.TOKENS_V2),
     Reliance(
         "worker",
         "vllm.v1.worker.gpu.model_runner",
@@ -646,7 +647,7 @@ WORKER: Sequence[Reliance] = (
         "where the V2 model runner waits for sampled tokens",
         calls=("self.pp_handler.get_prev_sampled_outputs",),
     ),
-    _patched("worker", seams.TOKENS_V1),
+    _patched("worker", places.TOKENS_V1),
     Reliance("worker", "vllm.distributed", "get_pp_group", "which stage answers", positional=()),
     Reliance("worker", "vllm.distributed", "get_tp_group", "which rank answers", positional=()),
     Reliance(
@@ -661,7 +662,7 @@ WORKER: Sequence[Reliance] = (
 VLLM: Sequence[Reliance] = (*FRONT_END, *SCHEDULER, *EXECUTOR, *WORKER)
 
 ASCEND: Sequence[Reliance] = (
-    _patched("platform", seams.ASCEND_PLATFORM),
+    _patched("platform", places.ASCEND_PLATFORM),
     Reliance(
         "worker",
         "vllm_ascend.worker.worker",
