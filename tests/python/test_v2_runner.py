@@ -34,7 +34,7 @@ from cpp_chunk.records import file_thread
 from cpp_chunk.records.cache_dir import CACHE_DIR_VARIABLE
 from cpp_chunk.report.trace import TRACE_FILE_VARIABLE
 
-from benchmarks.tiny_model import NUM_PLAIN_TOKENS, TinyModelShape, write_tiny_model
+from benchmarks.engine.tiny_model import NUM_PLAIN_TOKENS, TinyModelShape, write_tiny_model
 from tests.python.fake_device import FakeDevice
 
 if TYPE_CHECKING:

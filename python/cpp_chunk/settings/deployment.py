@@ -18,7 +18,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cpp_chunk import __version__
 from cpp_chunk.settings.config import PARENT_KEY, edited, without_key
+from cpp_chunk.settings.model_shape import layers_of_stages
 
 _TEXT: Final = "a text"
 _TEXT_OR_NULL: Final = "a text, or null"
@@ -92,8 +94,6 @@ class Deployment(BaseModel):
             vllm_config: after `create_engine_config`; the same in the engine core.
             device_name: what `device_name()` says where the workers run.
         """
-        from cpp_chunk import __version__
-
         of = functools.partial(_setting, vllm_config)
         size = functools.partial(_size, vllm_config)
         flag = functools.partial(_flag, vllm_config)
@@ -223,8 +223,6 @@ def _execution(mode: str | None, cudagraph_mode: str | None) -> str:
 
 
 def _layers_of_stages(vllm_config: Any) -> list[int] | None:
-    from cpp_chunk.settings.model_shape import layers_of_stages
-
     try:
         return layers_of_stages(vllm_config)
     except (AttributeError, ImportError):
