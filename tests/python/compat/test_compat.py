@@ -16,7 +16,8 @@ from cpp_chunk.compat.release import (
     range_words,
     supported_range,
 )
-from cpp_chunk.compat.relied_on import VLLM, Reliance
+from cpp_chunk.compat.relied_on import Reliance, ledger
+from cpp_chunk.compat.scheduler_shape import FLAG, WAITING_QUEUES
 from cpp_chunk.compat.source_check import Problems, check_ledger, check_vllm
 from cpp_chunk.compat.sources import Found, Sources, parameters
 from packaging.version import Version
@@ -294,7 +295,7 @@ class TestInstalled:
         copy.write_text(text.replace(old, new), encoding="utf-8")
         # Everything else is the installed one's.
         problems: Problems = check_vllm(
-            Sources(tmp_path, engine.parent), [one for one in VLLM if one.seam == seam]
+            Sources(tmp_path, engine.parent), [one for one in ledger("vllm") if one.seam == seam]
         )
         assert any(problem in said for said in problems.get(seam, [])), problems
 
@@ -510,3 +511,9 @@ class TestPage:
 
     def test_the_range_is_the_packages(self) -> None:
         assert f"Supported: vLLM {range_words()}." in PAGE.read_text(encoding="utf-8")
+
+
+def test_the_names_that_the_scheduler_is_asked_by_are_in_the_ledger() -> None:
+    rows = {row.name: row for row in ledger("vllm") if row.seam == "scheduler"}
+    assert FLAG in rows["Scheduler"].attributes
+    assert rows["Scheduler.__init__"].makes == ("create_request_queue", WAITING_QUEUES)
