@@ -34,8 +34,8 @@ warning.
 This page is made by `make compat`, which fetches the wheel of each release, unpacks it, installs
 and imports nothing, and holds its code (AST) against two ledgers: what is patched,
 [`places.py`](../python/cpp_chunk/patching/places.py), and all else that is called, read or set,
-[`relied_on.toml`](../python/cpp_chunk/compat/relied_on.toml). The start checks the installed vLLM in
-the same way. To add a release, add it to `tests/releases/vllm_rows.py`.
+[`relied_on.toml`](../python/cpp_chunk/compat/relied_on.toml). The start checks the installed
+vLLM in the same way. To add a release, add it to `tests/releases/vllm_rows.py`.
 
 ## vLLM
 

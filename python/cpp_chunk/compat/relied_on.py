@@ -83,7 +83,7 @@ class Reliance:
 
 @functools.cache
 def ledger(distribution: Literal["vllm", "ascend"]) -> tuple[Reliance, ...]:
-    """All that we rely on of vLLM, or of vllm-ascend beside it; of each part what is patched first."""
+    """All that we rely on of vLLM, or of vllm-ascend beside it; what is patched comes first."""
     return tuple(_rows(distribution))
 
 
