@@ -127,7 +127,7 @@ define cpp_tests
 	@cmake -S . -B build/cpp-$(1) -G Ninja --log-level=NOTICE -DCPP_CHUNK_BUILD_TESTS=ON \
 		-DCPP_CHUNK_BUILD_BINDINGS=OFF -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DPython_EXECUTABLE=$(PY) $(2)
 	@cmake --build build/cpp-$(1)
-	@ctest --test-dir build/cpp-$(1) --output-on-failure --no-tests=error
+	@ctest --test-dir build/cpp-$(1) --output-on-failure --no-tests=error -j$$(nproc)
 endef
 
 test-cpp: $(STAMPS)/requirements ## the C++ tests, plain and under AddressSanitizer and UBSan
@@ -150,8 +150,15 @@ test-bindings: $(STAMPS)/package ## pytest on the native module under AddressSan
 	$(PY) -m pytest -p no:cacheprovider --capture=sys tests/python/core
 
 test-python: $(STAMPS)/package ## pytest, with real vLLM
+ifeq ($(strip $(PYTEST_ARGS)),)
+	$(call say,pytest: real engines, one after the other)
+	@$(PY) -m pytest --durations=10 tests/engine
+	$(call say,pytest: all else, a process for each core)
+	@$(PY) -m pytest --durations=10 --ignore=tests/engine --numprocesses=auto --maxprocesses=4 --dist=loadfile
+else
 	$(call say,pytest)
 	@$(PY) -m pytest $(PYTEST_ARGS)
+endif
 
 test-vllm-%: $(OTHER_ENGINES)/%/package
 	$(call say,pytest with vLLM $*)
