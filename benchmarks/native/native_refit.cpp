@@ -1,11 +1,11 @@
-// Times Calibrator::refit over 16 passes and 128 recent steps. Prints microseconds, the median.
+// Calibrator::refit over 16 passes and 128 recent steps.
 
-#include <algorithm>
+#include <benchmark/benchmark.h>
+
 #include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <random>
 #include <vector>
 
@@ -14,49 +14,58 @@
 namespace {
 
 constexpr std::size_t kNumRecent = 128;
-constexpr std::size_t kNumRefits = 1001;
 
-}  // namespace
-
-int main() {
-  const cpp_chunk::LatencyModel model({.quadratic = 6.5e-7,
-                                       .cross = 6.5e-7,
-                                       .linear = 6.03e-3,
-                                       .context = 5.39e-4,
-                                       .constant = 43.6});
-  std::mt19937 random(0);
-  std::normal_distribution<double> noise(0.0, 0.03);
-  const auto measured = [&](std::int64_t num_tokens, std::int64_t num_computed_tokens) {
+// Steps of a device that is as fast as its profile says, up to noise.
+class Steps {
+ public:
+  cpp_chunk::MeasuredStep measured(std::int64_t num_tokens, std::int64_t num_computed_tokens) {
     cpp_chunk::MeasuredStep step;
     step.features.add({.num_tokens = num_tokens, .num_computed_tokens = num_computed_tokens});
-    step.latency_ms = model.step_ms(step.features) * std::exp(noise(random));
+    step.latency_ms = model_.step_ms(step.features) * std::exp(noise_(random_));
     return step;
-  };
+  }
+
+  cpp_chunk::MeasuredStep next() {
+    const std::int64_t history = history_;
+    history_ = (history_ + 4096) % 65536;
+    return measured(4096 - history / 32, history);
+  }
+
+ private:
+  cpp_chunk::LatencyModel model_{{.quadratic = 6.5e-7,
+                                  .cross = 6.5e-7,
+                                  .linear = 6.03e-3,
+                                  .context = 5.39e-4,
+                                  .constant = 43.6}};
+  std::mt19937 random_{0};
+  std::normal_distribution<double> noise_{0.0, 0.03};
+  std::int64_t history_ = 0;
+};
+
+void refit(benchmark::State& state) {
+  Steps steps;
   std::vector<cpp_chunk::MeasuredStep> profile;
   for (const std::int64_t num_tokens : {256, 1024, 4096, 8192}) {
     for (const std::int64_t history : {0, 4096, 16384, 65536}) {
-      profile.push_back(measured(num_tokens, history));
+      profile.push_back(steps.measured(num_tokens, history));
     }
   }
   cpp_chunk::Calibrator calibrator(profile, kNumRecent);
-
-  std::vector<double> refits_us;
-  double sum_ms = 0.0;
-  std::int64_t history = 0;
-  for (std::size_t i = 0; i < kNumRecent + kNumRefits; ++i) {
-    const cpp_chunk::MeasuredStep step = measured(4096 - history / 32, history);
-    history = (history + 4096) % 65536;
+  const auto add = [&] {
+    const cpp_chunk::MeasuredStep step = steps.next();
     calibrator.add(step.features, step.latency_ms);
-    if (i < kNumRecent) {
-      continue;
-    }
-    const auto start = std::chrono::steady_clock::now();
-    sum_ms += calibrator.refit().model.coefficients().constant;
-    const std::chrono::duration<double, std::micro> elapsed =
-        std::chrono::steady_clock::now() - start;
-    refits_us.push_back(elapsed.count());
+  };
+  for (std::size_t i = 0; i < kNumRecent; ++i) {
+    add();
   }
-  std::ranges::nth_element(refits_us, refits_us.begin() + kNumRefits / 2);
-  // The sum is printed so that no compiler can leave the work out.
-  std::printf("%.2f %g\n", refits_us[kNumRefits / 2], sum_ms);
+  for (auto _ : state) {
+    add();
+    const auto start = std::chrono::steady_clock::now();
+    benchmark::DoNotOptimize(calibrator.refit());
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    state.SetIterationTime(elapsed.count());
+  }
 }
+BENCHMARK(refit)->UseManualTime()->Unit(benchmark::kMicrosecond);
+
+}  // namespace

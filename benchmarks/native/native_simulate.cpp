@@ -1,11 +1,11 @@
-// Times the simulator: four stages, nothing recorded. Prints, for each policy and workload, its
-// name and the steps it simulates a second, median of runs.
+// The simulator: four stages, nothing recorded. For each policy and workload the counter `steps` is
+// the steps that it simulates a second.
 
-#include <algorithm>
-#include <chrono>
+#include <benchmark/benchmark.h>
+
 #include <cstdint>
-#include <cstdio>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "cpp_chunk/planner.h"
@@ -17,7 +17,6 @@
 
 namespace {
 
-constexpr int kNumRuns = 7;
 constexpr std::int64_t kNumStages = 4;
 constexpr std::int64_t kMaxNumBatchedTokens = 8192;
 
@@ -70,33 +69,36 @@ cpp_chunk::ChunkPlanner planner() {
 }
 
 template <typename MakePolicy>
-void measure(const char* name, const MakePolicy& make_policy) {
+void add(const std::string& policy_name, const MakePolicy& make_policy) {
   for (const Workload& workload : workloads()) {
     const cpp_chunk::SimulatedPipeline pipeline{
         .stages = std::vector<cpp_chunk::LatencyModel>(kNumStages, stage()),
         .max_num_batched_tokens = kMaxNumBatchedTokens,
         .max_concurrency = workload.max_concurrency};
-    std::vector<double> steps_per_s;
-    for (int run = 0; run < kNumRuns; ++run) {
-      auto policy = make_policy();
-      const auto start = std::chrono::steady_clock::now();
-      const cpp_chunk::SimulationResult result =
-          cpp_chunk::simulate(pipeline, workload.requests, policy);
-      const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-      steps_per_s.push_back(static_cast<double>(result.num_steps) / elapsed.count());
-    }
-    std::ranges::nth_element(steps_per_s, steps_per_s.begin() + kNumRuns / 2);
-    std::printf("%s_%s %.0f\n", name, workload.name, steps_per_s[kNumRuns / 2]);
+    const std::string name = policy_name + "_" + workload.name;
+    benchmark::RegisterBenchmark(name.c_str(), [pipeline, &workload,
+                                                make_policy](benchmark::State& state) {
+      double num_steps = 0.0;
+      for (auto _ : state) {
+        auto policy = make_policy();
+        num_steps +=
+            static_cast<double>(cpp_chunk::simulate(pipeline, workload.requests, policy).num_steps);
+      }
+      state.counters["steps"] = benchmark::Counter(num_steps, benchmark::Counter::kIsRate);
+    });
   }
 }
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   constexpr std::int64_t kBase = kMaxNumBatchedTokens;
-  measure("fixed", [] { return cpp_chunk::FixedPolicy(kBase / 4); });
-  measure("planner", planner);
-  measure("sglang", [] { return cpp_chunk::SglangPolicy(stage(), kBase); });
-  measure("vllm_ascend", [] { return cpp_chunk::VllmAscendPolicy(stage(), kBase); });
-  measure("atom", [] { return cpp_chunk::AtomPolicy(stage(), kBase); });
+  add("fixed", [] { return cpp_chunk::FixedPolicy(kBase / 4); });
+  add("planner", planner);
+  add("sglang", [] { return cpp_chunk::SglangPolicy(stage(), kBase); });
+  add("vllm_ascend", [] { return cpp_chunk::VllmAscendPolicy(stage(), kBase); });
+  add("atom", [] { return cpp_chunk::AtomPolicy(stage(), kBase); });
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.native.native_program import native_output
+from benchmarks.native.native_program import native_medians
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 
 def native_refit_us(build_dir: Path) -> float:
     """Microseconds a refit, as native_refit.cpp measures it."""
-    return float(native_output("native_refit", build_dir).split()[0])
+    return float(native_medians("native_refit", build_dir)["refit"]["real_time"])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.native.native_program import native_output
+from benchmarks.native.native_program import native_medians
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def native_steps_per_s(build_dir: Path) -> dict[str, float]:
-    """Steps a second on one core, by the name that native_simulate.cpp prints."""
-    lines = native_output("native_simulate", build_dir).splitlines()
-    return {name: float(value) for name, value in map(str.split, lines)}
+    """Steps a second on one core, by the name that native_simulate.cpp gives it."""
+    medians = native_medians("native_simulate", build_dir)
+    return {name: median["steps"] for name, median in medians.items()}

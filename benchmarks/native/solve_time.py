@@ -6,7 +6,7 @@ import statistics
 import timeit
 from typing import TYPE_CHECKING
 
-from benchmarks.native.native_program import native_output
+from benchmarks.native.native_program import native_medians
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ NUM_REPEATS = 11
 
 def native_solve_us(build_dir: Path) -> float:
     """Microseconds a solve, as native_solve.cpp measures it."""
-    return float(native_output("native_solve", build_dir).split()[0]) / 1e3
+    return float(native_medians("native_solve", build_dir)["solve"]["real_time"]) / 1e3
 
 
 def binding_solve_us() -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cpp_chunk import ChunkPlanner, plan_chunks
 
-from benchmarks.native.native_program import native_output
+from benchmarks.native.native_program import native_medians
 from benchmarks.native.simulate_speed import native_steps_per_s
 from benchmarks.planning.published import KIMI_STEP
 from benchmarks.planning.row import CAP_TOKENS, planning_row
@@ -56,8 +56,8 @@ def plan_time_figure() -> Figure:
 
 def decision_time_figures(build_dir: Path) -> list[Figure]:
     """A step with 255 decodes and a prefill: natively one by one, and as serving does it."""
-    lines = [line.split() for line in native_output("native_decision", build_dir).splitlines()]
-    native_us = {name: float(nanoseconds) / 1e3 for name, nanoseconds, _ in lines}
+    medians = native_medians("native_decision", build_dir)
+    native_us = {name: median["real_time"] / 1e3 for name, median in medians.items()}
     return [
         planning_row(
             "decision with 256 requests in the step, decodes one by one, native, us",
