@@ -102,13 +102,13 @@ $(OTHER_ENGINES)/%/package: $(OTHER_ENGINES)/%/requirements $(STAMPS)/wheel
 # ---------------------------------------------------------------- what people come for
 
 demo: $(STAMPS)/package ## real vLLM on two processes: fixed against dynamic chunks, table and build/demo/report.html
-	@$(PY) -m benchmarks.demo $(DEMO_ARGS)
+	@$(PY) -m benchmarks.demo.run $(DEMO_ARGS)
 
 bench: $(STAMPS)/package ## the figures that the project promises, to build/bench/result.json
 	@$(PY) -m benchmarks.bench $(BENCH_ARGS)
 
 figures: $(STAMPS)/package ## the planner's figures alone, from simulations: without an engine
-	@$(PY) -m benchmarks.planning_figures $(FIGURES_ARGS)
+	@$(PY) -m benchmarks.planning.figures $(FIGURES_ARGS)
 
 performance-page: $(STAMPS)/package ## docs/performance.md from the last make bench
 	@$(PY) -m benchmarks.performance_page
@@ -127,7 +127,7 @@ define cpp_tests
 	@cmake -S . -B build/cpp-$(1) -G Ninja --log-level=NOTICE -DCPP_CHUNK_BUILD_TESTS=ON \
 		-DCPP_CHUNK_BUILD_BINDINGS=OFF -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DPython_EXECUTABLE=$(PY) $(2)
 	@cmake --build build/cpp-$(1)
-	@ctest --test-dir build/cpp-$(1) --output-on-failure --no-tests=error
+	@ctest --test-dir build/cpp-$(1) --output-on-failure --no-tests=error -j$$(nproc)
 endef
 
 test-cpp: $(STAMPS)/requirements ## the C++ tests, plain and under AddressSanitizer and UBSan
@@ -147,15 +147,22 @@ test-bindings: $(STAMPS)/package ## pytest on the native module under AddressSan
 	@cxx=$$(sed -n 's/^CMAKE_CXX_COMPILER:[^=]*=//p' build/cpp-sanitized/CMakeCache.txt); \
 	LD_PRELOAD="$$($$cxx -print-file-name=libasan.so) $$($$cxx -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=$(BINDINGS) \
-	$(PY) -m pytest -p no:cacheprovider --capture=sys tests/python/test_sequences.py tests/python/test_core.py tests/python/test_simulator.py
+	$(PY) -m pytest -p no:cacheprovider --capture=sys tests/python/core
 
 test-python: $(STAMPS)/package ## pytest, with real vLLM
+ifeq ($(strip $(PYTEST_ARGS)),)
+	$(call say,pytest: real engines, one after the other)
+	@$(PY) -m pytest --durations=10 tests/engine
+	$(call say,pytest: all else, a process for each core)
+	@$(PY) -m pytest --durations=10 --ignore=tests/engine --numprocesses=auto --maxprocesses=4 --dist=loadfile
+else
 	$(call say,pytest)
 	@$(PY) -m pytest $(PYTEST_ARGS)
+endif
 
 test-vllm-%: $(OTHER_ENGINES)/%/package
 	$(call say,pytest with vLLM $*)
-	@$(OTHER_ENGINES)/$*/bin/python -m pytest tests/engine tests/python/test_compat.py $(PYTEST_ARGS)
+	@$(OTHER_ENGINES)/$*/bin/python -m pytest tests/engine tests/python/compat $(PYTEST_ARGS)
 
 compat: $(STAMPS)/package ## sources of every supported vLLM release against what we rely on, to docs/compatibility.md
 	@$(PY) -m tests.releases.compat_table

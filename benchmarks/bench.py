@@ -17,26 +17,27 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks import figures, model_error
-from benchmarks.calibration_bench import calibration_rows
-from benchmarks.engine_process import EngineProcess, EngineRunError
-from benchmarks.figures import UNTUNED_TOKENS, Figure
-from benchmarks.figures_table import figures_table, write_rows
-from benchmarks.pipeline_view import steps_of_round
-from benchmarks.planning_figures import planning_figures
-from benchmarks.schedule_overhead import measure_in_subprocess
-from benchmarks.solve_time import binding_solve_us, native_solve_us
-from benchmarks.tiny_model import write_random_weights, write_tiny_model
-from benchmarks.trace import read_trace
-from benchmarks.ttft_prediction import predicted_ttft_ms
-from benchmarks.workload import EngineSettings, Workload
+from benchmarks.calibration.bench import calibration_rows
+from benchmarks.engine.engine_process import EngineProcess, EngineRunError
+from benchmarks.engine.pipeline_view import steps_of_round
+from benchmarks.engine.tiny_model import write_random_weights, write_tiny_model
+from benchmarks.engine.trace import read_trace
+from benchmarks.engine.workload import EngineSettings, Workload
+from benchmarks.engine_figures import model_error
+from benchmarks.engine_figures.schedule_overhead import measure_in_subprocess
+from benchmarks.engine_figures.ttft_prediction import predicted_ttft_ms
+from benchmarks.native.solve_time import binding_solve_us, native_solve_us
+from benchmarks.planning.figures import planning_figures
+from benchmarks.shared import figures
+from benchmarks.shared.figures import UNTUNED_TOKENS, Figure
+from benchmarks.shared.figures_table import figures_table, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.figures import EngineKey
-    from benchmarks.trace import ModelFit, ProfilePass, Step
-    from benchmarks.workload import WorkloadResult
+    from benchmarks.engine.trace import ModelFit, ProfilePass, Step
+    from benchmarks.engine.workload import WorkloadResult
+    from benchmarks.shared.figures import EngineKey
 
 COMMAND = "make bench"
 LONG_PROMPT_TOKENS = 16384

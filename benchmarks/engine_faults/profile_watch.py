@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cpp_chunk.engine.profile import ProfilePass, Profiler
+    from cpp_chunk.engine.profile.profiler import ProfilePass, Profiler
 
 
 def cache_state(scheduler: Any) -> dict[str, Any]:
@@ -27,7 +27,7 @@ class ProfileWatch:
     """Looks on, and changes nothing; of the engines that are started after it, at the last."""
 
     def __init__(self) -> None:
-        from cpp_chunk.engine.profile import Profiler
+        from cpp_chunk.engine.profile.profiler import Profiler
 
         self.facts: dict[str, Any] = {}
         facts = self.facts

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.tiny_model import TinyModelShape, write_tiny_model
+from benchmarks.engine.tiny_model import TinyModelShape, write_tiny_model
 from tests.ascend.cases import IN_TREE, MODES, PLUGIN
 from tests.ascend.releases import PAIRS, Pair, environment
 

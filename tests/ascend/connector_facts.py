@@ -121,7 +121,7 @@ class _Watched:
 
 
 def _profile(scheduler: Any) -> dict[str, Any]:
-    from cpp_chunk.engine.profile import Profiler
+    from cpp_chunk.engine.profile.profiler import Profiler
 
     executor = _Executor(scheduler)
     connector = scheduler.connector

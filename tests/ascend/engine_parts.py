@@ -71,7 +71,7 @@ def engine_core_config(pickled: Path) -> Any:
 def load_plugins() -> None:
     # In this order: the engine core's process imports it first of all.
     importlib.import_module("vllm.v1.engine.core")
-    from cpp_chunk.engine import startup
+    from cpp_chunk.assembly import startup
     from vllm.plugins import load_general_plugins
 
     load_general_plugins()
@@ -103,7 +103,7 @@ def kv_cache_config() -> Any:
 
 def make_scheduler(vllm_config: Any) -> Any:
     """As `EngineCore.__init__` does, once its KV caches are there."""
-    from cpp_chunk.engine.context import attach
+    from cpp_chunk.assembly.context import attach
     from vllm.v1.structured_output import StructuredOutputManager
 
     attach(vllm_config, executor=None)

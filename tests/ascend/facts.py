@@ -77,7 +77,7 @@ def config_facts(vllm_config: Any) -> dict[str, Any]:
 
 def derived_facts(vllm_config: Any) -> dict[str, Any]:
     """The scheduler class of an engine core that has reached its scheduler, with us loaded."""
-    from cpp_chunk.engine.context import attach, attached
+    from cpp_chunk.assembly.context import attach, attached
 
     attach(vllm_config, executor=None)
     context = attached(vllm_config.scheduler_config)

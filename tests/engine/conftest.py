@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE
+from cpp_chunk.records.cache_dir import CACHE_DIR_VARIABLE
 
-from benchmarks.tiny_model import TinyModelShape, write_random_weights, write_tiny_model
+from benchmarks.engine.tiny_model import TinyModelShape, write_random_weights, write_tiny_model
 from tests.engine.environment import REPOSITORY, script_environment
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from benchmarks.engine_process import cpu_engine_environment
+from benchmarks.engine.engine_process import cpu_engine_environment
 
 REPOSITORY = Path(__file__).parents[2]
 

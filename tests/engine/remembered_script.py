@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cpp_chunk.cache_dir import cache_dir
-from cpp_chunk.engine import profile_passes
-from cpp_chunk.profile_file import PipelineProfile, profile_bytes, read_profile
+from cpp_chunk.engine.profile import passes
+from cpp_chunk.records.cache_dir import cache_dir
+from cpp_chunk.records.profile_file import PipelineProfile, profile_bytes, read_profile
 
 from benchmarks.engine_faults.small_engine import SmallEngine
 
@@ -97,7 +97,7 @@ def start(model: str) -> dict[str, Any]:
 
 
 def main(model: str, elsewhere: Path) -> None:
-    profile_passes._MAX_PROBE_ERROR = PROBE_ERROR  # type: ignore[misc]
+    passes._MAX_PROBE_ERROR = PROBE_ERROR  # type: ignore[misc]
     facts = {"first": start(model)}
     [path] = (cache_dir() / "profiles").iterdir()
     for name, spoil in STARTS.items():

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cpp_chunk.engine.profile_passes import MAX_PASSES_DISTURBED
+from cpp_chunk.engine.profile.passes import MAX_PASSES_DISTURBED
 
 if TYPE_CHECKING:
     import subprocess

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from cpp_chunk.engine.profile_passes import MAX_PASSES_DISTURBED
+from cpp_chunk.engine.profile.passes import MAX_PASSES_DISTURBED
 
-from benchmarks.engine_process import EngineProcess
-from benchmarks.pipeline_view import steps_of_round
-from benchmarks.tiny_model import TinyModelShape, write_random_weights, write_tiny_model
-from benchmarks.trace import Step, Trace, read_trace
-from benchmarks.workload import EngineSettings, Mode, Workload
+from benchmarks.engine.engine_process import EngineProcess
+from benchmarks.engine.pipeline_view import steps_of_round
+from benchmarks.engine.tiny_model import TinyModelShape, write_random_weights, write_tiny_model
+from benchmarks.engine.trace import Step, Trace, read_trace
+from benchmarks.engine.workload import EngineSettings, Mode, Workload
 
 if TYPE_CHECKING:
     from pathlib import Path

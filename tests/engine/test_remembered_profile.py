@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cpp_chunk.engine.profile_passes import MAX_PASSES_DISTURBED
+from cpp_chunk.engine.profile.passes import MAX_PASSES_DISTURBED
 
 from benchmarks.engine_faults import engine_log
 

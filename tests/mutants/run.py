@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from cpp_chunk.cli.console import progress, result_console
+from cpp_chunk.cli.shared.console import progress, result_console
 from rich.markup import escape
 from rich.table import Table
 

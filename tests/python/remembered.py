@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cpp_chunk import LatencyModel
-from cpp_chunk.deployment import Deployment
-from cpp_chunk.profile_file import PipelineProfile, ProfiledPass, StageCoefficients
+from cpp_chunk.records.profile_file import PipelineProfile, ProfiledPass, StageCoefficients
+from cpp_chunk.settings.deployment import Deployment
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,12 +26,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import cpp_chunk
 import numpy as np
 import pytest
-from cpp_chunk import seams
-from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE
-from cpp_chunk.engine import feedback, file_thread, startup
-from cpp_chunk.engine.trace import TRACE_FILE_VARIABLE
+from cpp_chunk.assembly import startup
+from cpp_chunk.assembly.patches import apply_engine
+from cpp_chunk.engine.calibration import feedback
+from cpp_chunk.patching.places import EXECUTOR, LAZY_RECEIVE, SCHEDULER, TOKENS_V2
+from cpp_chunk.records import file_thread
+from cpp_chunk.records.cache_dir import CACHE_DIR_VARIABLE
+from cpp_chunk.report.trace import TRACE_FILE_VARIABLE
 
-from benchmarks.tiny_model import NUM_PLAIN_TOKENS, TinyModelShape, write_tiny_model
+from benchmarks.engine.tiny_model import NUM_PLAIN_TOKENS, TinyModelShape, write_tiny_model
 from tests.python.fake_device import FakeDevice
 
 if TYPE_CHECKING:
@@ -433,12 +436,12 @@ class Engine:
         for _ in range(3):
             # Whatever is asked of the workers, answers to earlier questions are taken first.
             self.core.model_executor.collective_rpc("get_supported_kv_cache_layouts")
-            if joining._refit is not None:
-                wait([joining._refit])
+            if (refit := joining._refits._under_way) is not None:
+                wait([refit])
             joining.processed(idle=True)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        assert self.scheduler._cpp_chunk_feedback._trace.wait(30)
+        assert self.scheduler._cpp_chunk_feedback._report.trace.wait(30)
         lines = self.trace_path.read_text().splitlines()
         return [event for event in map(json.loads, lines) if event["event"] == kind]
 
@@ -464,7 +467,7 @@ def state_of(scheduler: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Engine]]:
-    """Starts engine cores with the plugin's own seams, and takes all of it out again."""
+    """Starts engine cores with the plugin's own patches, and takes all of it out again."""
     from vllm import envs
 
     patch_places(monkeypatch)
@@ -531,11 +534,11 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 
 def patch_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The seams, as the plugin puts them in; other tests get vLLM's own functions back."""
-    for seam in (seams.EXECUTOR, seams.SCHEDULER, seams.LAZY_RECEIVE, seams.TOKENS_V2):
+    """The patches, as the plugin puts them in; other tests get vLLM's own functions back."""
+    for seam in (EXECUTOR, SCHEDULER, LAZY_RECEIVE, TOKENS_V2):
         owner = getattr(importlib.import_module(seam.module), seam.cls)
         monkeypatch.setattr(owner, seam.attribute, getattr(owner, seam.attribute))
-    seams.apply_engine()
+    apply_engine()
 
 
 @pytest.mark.parametrize("pace", ["slow", "fast", "random"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from cpp_chunk.ascend import IN_TREE_SCHEDULER
-from cpp_chunk.compat.check import check_ledger, check_scheduler
-from cpp_chunk.compat.relied_on import ASCEND, SCHEDULERS
+from cpp_chunk.compat.relied_on import SCHEDULERS, ledger
+from cpp_chunk.compat.source_check import check_ledger, check_scheduler
+from cpp_chunk.settings.ascend import IN_TREE_SCHEDULER
 
 from tests.releases.traits import LOADS_NOTE, asks_for_loads
 from tests.releases.vllm_rows import Row, seam_problems_cell
@@ -51,7 +51,7 @@ def ascend_row(version: str, folder: Path, sources: Sources, notes: Footnotes) -
         sources: the same, with vLLM's own behind it.
         notes: of the page.
     """
-    problems = check_ledger(sources, ASCEND)
+    problems = check_ledger(sources, ledger("ascend"))
     cells = (
         version,
         ASCEND_RELEASES[version],

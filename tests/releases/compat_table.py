@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cpp_chunk.cli.console import progress, result_console
+from cpp_chunk.cli.shared.console import progress, result_console
 from cpp_chunk.compat.release import range_words
 from cpp_chunk.compat.sources import Sources
 from rich.markup import escape
@@ -33,9 +33,9 @@ warning.
 
 This page is made by `make compat`, which fetches the wheel of each release, unpacks it, installs
 and imports nothing, and holds its code (AST) against two ledgers: what is patched,
-[`seams.py`](../python/cpp_chunk/seams.py), and all else that is called, read or set,
-[`relied_on.py`](../python/cpp_chunk/compat/relied_on.py). The start checks the installed vLLM in
-the same way. To add a release, add it to `tests/releases/vllm_rows.py`.
+[`places.py`](../python/cpp_chunk/patching/places.py), and all else that is called, read or set,
+[`relied_on.toml`](../python/cpp_chunk/compat/relied_on.toml). The start checks the installed
+vLLM in the same way. To add a release, add it to `tests/releases/vllm_rows.py`.
 
 ## vLLM
 

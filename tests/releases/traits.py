@@ -6,8 +6,8 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cpp_chunk.compat.scheduler_shape import hook_calls
 from cpp_chunk.compat.sources import calls
-from cpp_chunk.engine.shape import hook_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +148,7 @@ TRAITS = (
         "V1 awaits tokens in a step",
         "With asynchronous scheduling the V1 model runner waits for the tokens that the last stage "
         "has sampled in `_prepare_input_ids`, within what is timed, and no longer where tokens are "
-        "sampled: the clock starts behind it (`TOKENS_V1` in `seams.py`), as with the V2 model "
+        "sampled: the clock starts behind it (`TOKENS_V1` in `places.py`), as with the V2 model "
         "runner in every release.",
         _awaits_tokens_in_a_step,
     ),

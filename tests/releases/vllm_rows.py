@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cpp_chunk.compat.check import check_vllm
 from cpp_chunk.compat.release import is_supported
-from cpp_chunk.compat.relied_on import VLLM
+from cpp_chunk.compat.relied_on import ledger
+from cpp_chunk.compat.source_check import check_vllm
 
 from tests.releases.async_default import NOT_RECOGNISED, default_on_cpu, default_on_device
 from tests.releases.traits import TRAITS
 from tests.releases.wheels import REPOSITORY
 
 if TYPE_CHECKING:
-    from cpp_chunk.compat.check import Problems
     from cpp_chunk.compat.relied_on import SeamName
+    from cpp_chunk.compat.source_check import Problems
     from cpp_chunk.compat.sources import Sources
 
     from tests.releases.footnotes import Footnotes
@@ -59,7 +59,7 @@ class Row:
 
 def vllm_row(version: str, sources: Sources, notes: Footnotes) -> Row:
     """Holds a release against the ledger, and says in what it differs from others."""
-    problems = check_vllm(sources, VLLM)
+    problems = check_vllm(sources, ledger("vllm"))
     default = _async_default(sources)
     failing = [*problems, *(["async + PP default"] if NOT_RECOGNISED in default else [])]
     cells = (

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cpp_chunk.cache_dir import CACHE_DIR_VARIABLE
+from cpp_chunk.records.cache_dir import CACHE_DIR_VARIABLE
 from hypothesis import HealthCheck, settings
 
-from benchmarks.tiny_model import TinyModelShape, write_tiny_model
+from benchmarks.engine.tiny_model import TinyModelShape, write_tiny_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,12 +18,10 @@ from unittest import mock
 
 import cpp_chunk
 import pytest
-from cpp_chunk.config import parse_config
-from cpp_chunk.engine import startup
-from cpp_chunk.engine.context import EngineContext
-from cpp_chunk.engine.model_shape import alignment_tokens
 from cpp_chunk.engine.planner import ServingPlanner
 from cpp_chunk.engine.scheduler import derive
+from cpp_chunk.settings.config import ProfilingChunkConfig, parse_config
+from cpp_chunk.settings.model_shape import alignment_tokens
 from cpp_chunk.worker.timer import STEP_ID
 
 # Their imports warn of others' deprecations, which importorskip is deaf to.
@@ -247,16 +245,15 @@ class Engine:
         base: Any = AsyncScheduler if self.shape.is_async else Scheduler
         if self.has_plugin:
             settings = parse_config({"enabled": True, **dict(self.shape.settings)})
-            derived = derive(base, EngineContext(settings, executor=None))
+            derived = derive(base, settings, functools.partial(self._start, settings))
             base = type("Watched" + derived.__name__, (Watched, derived), {"asks": []})
-        with mock.patch.object(startup, "start", self._start):
-            self.scheduler = base(
-                vllm_config=config,
-                kv_cache_config=kv_cache_config(self.shape),
-                structured_output_manager=StructuredOutputManager(config),
-                block_size=self.shape.block_tokens,
-                hash_block_size=self.shape.block_tokens,
-            )
+        self.scheduler = base(
+            vllm_config=config,
+            kv_cache_config=kv_cache_config(self.shape),
+            structured_output_manager=StructuredOutputManager(config),
+            block_size=self.shape.block_tokens,
+            hash_block_size=self.shape.block_tokens,
+        )
         # Pipelines are asynchronous with the V2 runner alone, for which it paces decodes.
         self.scheduler.use_v2_model_runner = self.shape.is_async
         if self.shape.encoder_cache_tokens:
@@ -266,10 +263,10 @@ class Engine:
                 self.shape.encoder_cache_tokens
             )
 
-    def _start(self, scheduler: Any, context: EngineContext) -> None:
+    def _start(self, settings: ProfilingChunkConfig, scheduler: Any) -> None:
         """In the place of our start-up, which would profile workers that are not there."""
         self.planner = ServingPlanner(
-            context.config,
+            settings,
             max_chunk_tokens=scheduler.max_num_scheduled_tokens,
             alignment_tokens=alignment_tokens(scheduler),
         )

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from cpp_chunk.engine.feedback import Feedback
+from cpp_chunk.engine.calibration.feedback import Feedback
+from cpp_chunk.engine.calibration.guard import Guard
+from cpp_chunk.engine.calibration.lone_prompt import LonePrompts
+from cpp_chunk.engine.calibration.refits import Refits
+from cpp_chunk.engine.calibration.step_times import StepTimes
 from cpp_chunk.engine.gap import GapMeter
-from cpp_chunk.engine.guard import Guard
-from cpp_chunk.engine.lone_prompt import LonePrompts
 from cpp_chunk.engine.stage_fits import StageCalibrators
-from cpp_chunk.engine.trace import Trace
-from cpp_chunk.status import EngineStatus
+from cpp_chunk.records.status import EngineStatus
+from cpp_chunk.report.run_report import RunReport
+from cpp_chunk.report.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import cpp_chunk
     from cpp_chunk.engine.planner import ServingPlanner
-    from cpp_chunk.engine.stages import StageTimes
+    from cpp_chunk.engine.stage_timers import StageTimes
 
 # Why a step may be left out though each stage has timed it.
 NOT_LOST = {"encoder inputs", "synchronous KV loads", "waited too long for a refit"}
@@ -64,8 +66,8 @@ class ScriptedStages:
 class WatchingGuard(Guard):
     """Weighs, and takes nothing away: what tests say of a target is said of dynamic chunks."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, lone_prompts: LonePrompts | None) -> None:
+        super().__init__(lone_prompts)
         self.num_prompts = 0
 
     def weigh(self) -> bool:
@@ -75,6 +77,16 @@ class WatchingGuard(Guard):
     def add_prompt(self, measured_ms: float, fixed_ms: float) -> None:
         super().add_prompt(measured_ms, fixed_ms)
         self.num_prompts += 1
+
+
+class UnpublishedReport(RunReport):
+    """What becomes of its files is another matter."""
+
+    def __init__(self, status: EngineStatus) -> None:
+        super().__init__(status, deployment=None, trace=Trace())  # type: ignore[arg-type]
+
+    def publish(self, *, is_news: bool = False) -> None:
+        pass
 
 
 class NoRefit:
@@ -94,22 +106,19 @@ class WatchedFeedback:
         max_chunk_tokens: int,
     ) -> None:
         self.stages = ScriptedStages()
-        self.guard = WatchingGuard()
+        self.guard = WatchingGuard(LonePrompts(max_chunk_tokens) if planner.is_untuned else None)
         self.status = EngineStatus()
+        report = UnpublishedReport(self.status)
+        self.times = StepTimes(self.stages, len(models), 0, report.skipped)  # type: ignore[arg-type]
+        calibrators = StageCalibrators([], num_stages=len(models), capacity=1)
         self.feedback = Feedback(
-            stages=self.stages,  # type: ignore[arg-type]
             planner=planner,
-            calibrators=StageCalibrators([], num_stages=len(models), capacity=1),
             models=tuple(models),
-            num_stages=len(models),
+            times=self.times,
+            refits=Refits(calibrators, NoRefit(), report.skipped),  # type: ignore[arg-type]
             gaps=GapMeter(),
             guard=self.guard,
-            lone_prompts=LonePrompts(max_chunk_tokens) if planner.is_untuned else None,
-            first_step_id=0,
-            background=NoRefit(),  # type: ignore[arg-type]
-            trace=Trace(),
-            # What becomes of its files is another matter.
-            report=SimpleNamespace(status=self.status, publish=lambda **_: None),  # type: ignore[arg-type]
+            report=report,
         )
 
     def check_when_idle(self) -> None:
@@ -117,6 +126,6 @@ class WatchedFeedback:
         for _ in range(3):
             self.stages.now_ms += 1.0
             self.feedback.processed(idle=True)
-        assert not self.feedback._noted
+        assert self.times.num_waiting == 0
         assert self.status.skipped_steps.keys() <= NOT_LOST
         assert self.status.prediction_error_sum <= 1e-9 * self.status.prediction_errors

@@ -9,9 +9,13 @@ import typer
 
 from cpp_chunk import __version__
 from cpp_chunk._core import Error
-from cpp_chunk.cli import calibrate, doctor, plan, profile, simulate
-from cpp_chunk.cli.errors import CommandError
-from cpp_chunk.cli.help import with_examples
+from cpp_chunk.cli.calibrate import command as calibrate
+from cpp_chunk.cli.doctor import command as doctor
+from cpp_chunk.cli.plan import command as plan
+from cpp_chunk.cli.profile import command as profile
+from cpp_chunk.cli.shared.errors import CommandError
+from cpp_chunk.cli.shared.help import with_examples
+from cpp_chunk.cli.simulate import command as simulate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,11 +7,11 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from cpp_chunk.compat.check import check_ledger, check_vllm
 from cpp_chunk.compat.release import check_release
-from cpp_chunk.compat.relied_on import ASCEND, VLLM
+from cpp_chunk.compat.relied_on import ledger
+from cpp_chunk.compat.source_check import check_ledger, check_vllm
 from cpp_chunk.compat.sources import Sources
-from cpp_chunk.config import KEY
+from cpp_chunk.settings.config import KEY
 
 _ENGINE = "vllm"
 _PLATFORM = "vllm_ascend"
@@ -39,13 +39,13 @@ def check_installed(vllm_root: Path | None = None) -> None:
         raise UnknownShapeError(f"{_ENGINE} is not installed.")
     release = release_of(engine)
     check_release(release)
-    problems = check_vllm(Sources(engine.parent), VLLM)
+    problems = check_vllm(Sources(engine.parent), ledger("vllm"))
     found = [problem for seam in problems.values() for problem in seam]
     # Where it is installed and vLLM runs on something else, its shape is of no account.
     is_asked = vllm_root is None and f"{_PLATFORM}.platform" in sys.modules
     platform = _package_folder(_PLATFORM) if is_asked else None
     if platform is not None:
-        problems = check_ledger(Sources(platform.parent, engine.parent), ASCEND)
+        problems = check_ledger(Sources(platform.parent, engine.parent), ledger("ascend"))
         found += [problem for seam in problems.values() for problem in seam]
     if found:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
-from cpp_chunk.config import KEY
+from cpp_chunk.settings.config import KEY
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet

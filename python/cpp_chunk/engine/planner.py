@@ -1,8 +1,8 @@
-"""Plan: the native planner as the user's settings ask for it, and who else may choose chunks."""
+"""Plan: the native planner as the user's settings ask for it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from cpp_chunk._core import ChunkPlanner, base_target_ms
 from cpp_chunk.log import init_logger
@@ -11,49 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cpp_chunk._core import LatencyModel
-    from cpp_chunk.config import ProfilingChunkConfig
+    from cpp_chunk.settings.config import ProfilingChunkConfig
 
 logger = init_logger(__name__)
-
-
-class ChunkChooser(Protocol):
-    """Who decides how many tokens a prefill gets. All counts are tokens."""
-
-    def set_backlog(
-        self,
-        prompts: Sequence[tuple[int, int]],
-        num_under_way: int,
-        num_decodes: int = 0,
-        decode_context_tokens: int = 0,
-        tokens_per_decode: int = 1,
-    ) -> None:
-        """Requests have come, gone, or ended their prefill.
-
-        `prompts` are (remaining, num_computed_tokens), under way first.
-        """
-
-    def begin_step(self) -> None:
-        """A new `schedule()` starts: the step is empty."""
-
-    def chunk_tokens(
-        self, remaining: int, num_computed_tokens: int, max_tokens: int, share: float = 1.0
-    ) -> int:
-        """The chunk for this request in this step; 0 leaves it to a later step.
-
-        `share`: what the request may have of the step's time.
-        """
-
-    def add_chunk(self, num_tokens: int, num_computed_tokens: int) -> None:
-        """The step now holds this chunk as well."""
-
-    def add_decodes(self, num_decodes: int, num_computed_tokens: int, tokens_each: int = 1) -> None:
-        """The step now holds these decodes as well, with this much history in all."""
-
-    def scheduled(self, step_id: int, prefills: Sequence[tuple[int, int]]) -> None:
-        """A step went off with these chunks, as (num_tokens, num_computed_tokens)."""
-
-    def left(self, step_id: int) -> None:
-        """A step has left the last stage."""
 
 
 class ServingPlanner:
@@ -213,47 +173,3 @@ class ServingPlanner:
             if self._config.max_step_ms is None
             else min(target_ms, self._config.max_step_ms)
         )
-
-
-class OneChunk:
-    """The chooser of the start-up profile: one chunk of exactly this size for the new request.
-
-    Args:
-        num_tokens: the chunk.
-        held_back_tokens: what earlier passes, still in flight, have left: they get nothing.
-    """
-
-    def __init__(self, num_tokens: int, held_back_tokens: int) -> None:
-        self._num_tokens = num_tokens
-        self._held_back_tokens = held_back_tokens
-
-    def set_backlog(
-        self,
-        prompts: Sequence[tuple[int, int]],
-        num_under_way: int,
-        num_decodes: int = 0,
-        decode_context_tokens: int = 0,
-        tokens_per_decode: int = 1,
-    ) -> None:
-        """The size does not depend on what waits."""
-
-    def begin_step(self) -> None:
-        """Nothing is carried from step to step."""
-
-    def chunk_tokens(
-        self, remaining: int, num_computed_tokens: int, max_tokens: int, share: float = 1.0
-    ) -> int:
-        """The size of the pass, or what vLLM allows if that is less."""
-        return 0 if remaining <= self._held_back_tokens else min(self._num_tokens, max_tokens)
-
-    def add_chunk(self, num_tokens: int, num_computed_tokens: int) -> None:
-        """Nothing is summed up."""
-
-    def add_decodes(self, num_decodes: int, num_computed_tokens: int, tokens_each: int = 1) -> None:
-        """Nothing is summed up."""
-
-    def scheduled(self, step_id: int, prefills: Sequence[tuple[int, int]]) -> None:
-        """Nothing is carried from step to step."""
-
-    def left(self, step_id: int) -> None:
-        """Nothing waits for it."""

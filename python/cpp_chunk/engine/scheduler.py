@@ -1,6 +1,6 @@
 """Schedule: the mixin that makes vLLM's own scheduler ask for each chunk's size.
 
-It stands on the seam described in `shape.py`: vLLM's `schedule()` asks
+It stands on the seam described in `compat/scheduler_shape.py`: vLLM's `schedule()` asks
 `_mamba_block_aligned_split` how much of a chunk to take, with prefix hits known, for running and
 waiting requests alike. We answer that question and copy not a line of `schedule()`.
 
@@ -12,25 +12,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cpp_chunk._core import TELL_EVERY_STEPS
-from cpp_chunk.ascend import has_in_tree_scheduler
-from cpp_chunk.config import refuse_or_warn
-from cpp_chunk.engine.attempt import attempt, in_words
+from cpp_chunk.attempt import attempt, in_words
+from cpp_chunk.compat.scheduler_shape import UnknownSchedulerError, check_scheduler_shape
 from cpp_chunk.engine.backlog import read_backlog
 from cpp_chunk.engine.book import DECODE_REMAINING_TOKENS, StepBook
-from cpp_chunk.engine.file_thread import FileThread
 from cpp_chunk.engine.prefix_hits import PrefixHits
-from cpp_chunk.engine.shape import UnknownSchedulerError, check_scheduler_shape
 from cpp_chunk.log import init_logger
-from cpp_chunk.status import EngineStatus, write_status
+from cpp_chunk.records.file_thread import FileThread
+from cpp_chunk.records.status import EngineStatus, write_status
+from cpp_chunk.settings.ascend import has_in_tree_scheduler
+from cpp_chunk.settings.config import refuse_or_warn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vllm.v1.core.sched.output import SchedulerOutput
     from vllm.v1.request import Request
 
-    from cpp_chunk.config import ProfilingChunkConfig
-    from cpp_chunk.engine.context import EngineContext
-    from cpp_chunk.engine.feedback import Feedback
-    from cpp_chunk.engine.planner import ChunkChooser
+    from cpp_chunk.engine.chooser import ChunkChooser
+    from cpp_chunk.engine.step_listener import StepListener
+    from cpp_chunk.settings.config import ProfilingChunkConfig
 
 logger = init_logger(__name__)
 
@@ -42,9 +43,10 @@ class DynamicChunkMixin:
     scheduled; to book what left.
     """
 
-    _cpp_chunk_context: ClassVar[EngineContext]
+    # Has chunks chosen from here on, with `cpp_chunk_use`; called once, when vLLM's own is ready.
+    _cpp_chunk_start: ClassVar[staticmethod[[Any], None]]
     _cpp_chunk_chooser: ChunkChooser | None = None
-    _cpp_chunk_feedback: Feedback | None = None
+    _cpp_chunk_feedback: StepListener | None = None
     _cpp_chunk_ready = False
     _cpp_chunk_model_splits = False
     _cpp_chunk_hook_calls = 0
@@ -73,9 +75,7 @@ class DynamicChunkMixin:
         # Only now: while constructing, vLLM reads the flag for what the model itself needs.
         self._cpp_chunk_ready = True
         self.cpp_chunk_book = StepBook()
-        from cpp_chunk.engine.startup import start
-
-        start(self, self._cpp_chunk_context)
+        self._cpp_chunk_start(self)
 
     @property
     def need_mamba_block_aligned_split(self) -> bool:
@@ -302,7 +302,9 @@ class DynamicChunkMixin:
             attempt(self._cpp_chunk_feedback.ended)
         super().shutdown()  # type: ignore[misc]
 
-    def cpp_chunk_use(self, chooser: ChunkChooser | None, feedback: Feedback | None = None) -> None:
+    def cpp_chunk_use(
+        self, chooser: ChunkChooser | None, feedback: StepListener | None = None
+    ) -> None:
         """From the next step on: who chooses chunks (None: vLLM itself), who is told of steps."""
         self._cpp_chunk_chooser = chooser
         self._cpp_chunk_feedback = feedback
@@ -345,19 +347,22 @@ def check_base(base: type[Any], config: ProfilingChunkConfig) -> None:
         refuse_or_warn(config, error)
 
 
-def derive(base: type[Any], context: EngineContext) -> type[Any]:
+def derive(
+    base: type[Any], config: ProfilingChunkConfig, start: Callable[[Any], None]
+) -> type[Any]:
     """A class that is `base` with dynamic chunks.
 
     Args:
         base: the scheduler class that vLLM, the platform or the user chose.
-        context: this engine core's settings and executor.
+        config: the user's settings.
+        start: called with each instance, at the end of its construction.
 
     Raises:
         UnknownSchedulerError: `base` does not offer the seam.
     """
-    check_base(base, context.config)
+    check_base(base, config)
     return type(
         f"DynamicChunk{base.__name__}",
         (DynamicChunkMixin, base),
-        {"_cpp_chunk_context": context, "__module__": __name__},
+        {"_cpp_chunk_start": staticmethod(start), "__module__": __name__},
     )

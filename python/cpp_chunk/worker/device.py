@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cpp_chunk.deployment import device_name
+from cpp_chunk.settings.deployment import device_name
 
 
 def name(worker: Any) -> str:

@@ -13,8 +13,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cpp_chunk import seams
 from cpp_chunk.log import init_logger
+from cpp_chunk.worker import waits
 from cpp_chunk.worker.stopwatch import (
     RING_STEPS,
     DeviceStopwatch,
@@ -101,7 +101,7 @@ def install(worker: Any) -> None:
     runner = worker.model_runner
     if hasattr(runner, _TIMER):
         return
-    seams.apply_worker()
+    waits.observe(StepTimer.observe_wait)
     device_type = runner.device.type
     timer = StepTimer(HostStopwatch() if device_type == "cpu" else DeviceStopwatch(device_type))
     setattr(runner, _TIMER, timer)

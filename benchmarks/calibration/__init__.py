@@ -1,0 +1,1 @@
+"""The figures of the calibration: models of several kinds, faults, bad profiles."""

@@ -1,0 +1,1 @@
+"""`make demo`: real vLLM on two processes, fixed against dynamic chunks."""

@@ -1,0 +1,1 @@
+"""Real vLLM engines: started, given workloads, and what they traced."""

@@ -1,0 +1,1 @@
+"""What an engine's steps tell: the model's error, predictions, what `schedule()` costs."""

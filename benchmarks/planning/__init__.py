@@ -1,0 +1,1 @@
+"""`make figures`: the planner's figures, from simulations."""

@@ -1,0 +1,1 @@
+"""A figure: its row, its limit, its table."""

@@ -1,0 +1,1 @@
+"""What the commands share: options, values, tables, where models come from."""

@@ -1,0 +1,1 @@
+"""Calibrate: served steps to samples, models, the trust in them."""

@@ -1,0 +1,1 @@
+"""Profile: passes at start-up, or a remembered profile, to samples."""

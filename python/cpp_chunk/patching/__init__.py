@@ -1,0 +1,1 @@
+"""Patching: where vLLM is patched, as data, and how one attribute is."""

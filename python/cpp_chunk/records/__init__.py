@@ -1,0 +1,1 @@
+"""Records: files that outlive a process, and how a private file is written."""
