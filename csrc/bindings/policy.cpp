@@ -3,6 +3,7 @@
 #include <string>
 
 #include "bindings/bindings.h"
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/error.h"
 
 namespace py = pybind11;
@@ -110,14 +111,6 @@ class PythonPolicy final : public ChunkPolicy {
     return method;
   }
 };
-
-void check_chunk(const Chunk& chunk) {
-  if (!is_valid(chunk)) {
-    throw InvalidArgument("token counts must be in [0, " + std::to_string(kMaxTokens) + "], got " +
-                          std::to_string(chunk.num_tokens) + " and " +
-                          std::to_string(chunk.num_computed_tokens));
-  }
-}
 
 std::vector<TokenPair> checked_pairs(const Pairs& pairs) {
   std::vector<TokenPair> counts;

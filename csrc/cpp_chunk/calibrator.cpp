@@ -7,6 +7,7 @@
 #include "cpp_chunk/drift.h"
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/log_ratio.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 namespace {

@@ -6,7 +6,9 @@
 #include <numeric>
 #include <string>
 
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/error.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 namespace {
@@ -22,13 +24,6 @@ constexpr double kToleratedShare = 0.25;
 constexpr double kFloorStretch = 1.25;
 // A preferred multiple is kept where rounding to it moves a chunk by a few per cent at most.
 constexpr double kQuantumShare = 1.0 / 16.0;
-
-void check_count(const char* name, std::int64_t value) {
-  if (value < 0 || value > kMaxTokens) {
-    throw InvalidArgument(std::string(name) + " must be in [0, " + std::to_string(kMaxTokens) +
-                          "], got " + std::to_string(value));
-  }
-}
 
 // The variable work of a rest of a prompt, as a function of how many steps it is cut into:
 // work(k) = fixed + cut/k + k*repeated. Sum(x^2/2) + sum(x*(h_i - h)) telescopes to R^2/2 for
@@ -92,10 +87,7 @@ void ChunkLimits::check() const {
     throw InvalidArgument("alignment must be in [1, max_chunk_tokens], " + got());
   }
   for (const std::int64_t multiple : preferred_multiples) {
-    if (multiple < 1 || multiple > kMaxTokens) {
-      throw InvalidArgument("preferred_multiples must be in [1, " + std::to_string(kMaxTokens) +
-                            "], got " + std::to_string(multiple));
-    }
+    check_count("preferred_multiples", multiple, 1);
   }
   if (!(max_step_ms > 0.0)) {
     throw InvalidArgument("max_step_ms must be above 0, got " + shown(max_step_ms));
@@ -109,9 +101,7 @@ ChunkSolver::ChunkSolver(const LatencyModel& model, const ChunkLimits& limits, d
       base_chunk_tokens_(base_chunk_tokens.value_or(limits.max_chunk_tokens)) {
   set_model(model);
   limits_.check();
-  if (!(smooth_factor >= 0.0 && smooth_factor <= 1.0)) {
-    throw InvalidArgument("smooth_factor must be in [0, 1], got " + shown(smooth_factor));
-  }
+  check_number("smooth_factor", smooth_factor, 1.0);
   if (base_chunk_tokens_ < 1 || base_chunk_tokens_ > limits.max_chunk_tokens) {
     throw InvalidArgument("base_chunk_tokens must be in [1, max_chunk_tokens " +
                           std::to_string(limits.max_chunk_tokens) + "], got " +
@@ -346,8 +336,7 @@ void ChunkSolver::add_decodes(std::int64_t num_decodes, std::int64_t num_compute
 }
 
 void ChunkSolver::add_chunk(const Chunk& chunk) {
-  check_count("num_tokens", chunk.num_tokens);
-  check_count("num_computed_tokens", chunk.num_computed_tokens);
+  check_chunk(chunk);
   if (chunk.num_tokens == 0) {
     return;
   }

@@ -4,6 +4,7 @@
 #include <limits>
 #include <string>
 
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/error.h"
 
 namespace cpp_chunk {
@@ -13,10 +14,7 @@ LatencyModel::LatencyModel(const Coefficients& coefficients) : coefficients_(coe
                                                        coefficients.linear, coefficients.context,
                                                        coefficients.constant};
   for (std::size_t i = 0; i < kNumCoefficients; ++i) {
-    if (!std::isfinite(values[i]) || values[i] < 0.0) {
-      throw InvalidArgument(std::string(kCoefficientNames[i]) + " must be finite and >= 0, got " +
-                            shown(values[i]));
-    }
+    check_number(kCoefficientNames[i], values[i]);
   }
 }
 
@@ -33,9 +31,7 @@ double LatencyModel::step_ms(std::span<const Chunk> chunks) const {
 }
 
 LatencyModel LatencyModel::scaled(double factor) const {
-  if (!(factor >= 0.0) || std::isinf(factor)) {
-    throw InvalidArgument("factor must be finite and >= 0, got " + shown(factor));
-  }
+  check_number("factor", factor);
   return LatencyModel({.quadratic = factor * coefficients_.quadratic,
                        .cross = factor * coefficients_.cross,
                        .linear = factor * coefficients_.linear,
@@ -44,9 +40,7 @@ LatencyModel LatencyModel::scaled(double factor) const {
 }
 
 LatencyModel LatencyModel::with_overhead(double overhead_ms) const {
-  if (!(overhead_ms >= 0.0) || std::isinf(overhead_ms)) {
-    throw InvalidArgument("overhead_ms must be finite and >= 0, got " + shown(overhead_ms));
-  }
+  check_number("overhead_ms", overhead_ms);
   Coefficients coefficients = coefficients_;
   coefficients.constant += overhead_ms;
   return LatencyModel(coefficients);

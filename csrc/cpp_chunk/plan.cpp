@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/fixed_chunks.h"
 #include "cpp_chunk/packing.h"
@@ -58,10 +59,7 @@ Plan plan_chunks(const Stages& stages, std::int64_t prompt_tokens, const ChunkLi
 Plan plan_fixed_chunks(const Stages& stages, std::int64_t prompt_tokens, std::int64_t chunk_tokens,
                        std::int64_t num_computed_tokens) {
   const PromptWork prompt = rest_of_prompt(prompt_tokens, num_computed_tokens);
-  if (chunk_tokens < 1 || chunk_tokens > kMaxTokens) {
-    throw InvalidArgument("chunk_tokens must be in [1, " + std::to_string(kMaxTokens) + "], got " +
-                          std::to_string(chunk_tokens));
-  }
+  check_count("chunk_tokens", chunk_tokens, 1);
   if (prompt.num_tokens / chunk_tokens >= most_steps(stages)) {
     throw InvalidArgument("a plan of " + std::to_string(prompt_tokens) + " tokens in chunks of " +
                           std::to_string(chunk_tokens) + " is too long to list");

@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "cpp_chunk/backlog_flow.h"
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/error.h"
+#include "cpp_chunk/number_text.h"
 #include "cpp_chunk/target.h"
 
 namespace cpp_chunk {
@@ -16,14 +18,6 @@ namespace {
 // A backlog of this much more or less work has not changed materially: its best target moves by
 // half of that, and the makespan by far less.
 constexpr double kMaterialChange = 0.05;
-
-void check_counts(const Chunk& counts) {
-  if (!is_valid(counts)) {
-    throw InvalidArgument("counts must be in [0, " + std::to_string(kMaxTokens) + "], got " +
-                          std::to_string(counts.num_tokens) + " and " +
-                          std::to_string(counts.num_computed_tokens));
-  }
-}
 
 }  // namespace
 
@@ -68,8 +62,9 @@ void ChunkPlanner::price_by_slowest(std::span<const PromptWork> prompts) {
 
 void ChunkPlanner::set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens,
                                std::int64_t tokens_each) {
-  check_counts({.num_tokens = num_decodes, .num_computed_tokens = num_computed_tokens});
-  check_counts({.num_tokens = tokens_each});
+  check_count("num_decodes", num_decodes);
+  check_count("num_computed_tokens", num_computed_tokens);
+  check_count("tokens_each", tokens_each);
   decodes_ = {};
   decodes_.add_decodes(num_decodes, num_computed_tokens, tokens_each);
   // A decode waits for its token: it is in one of the steps in flight, of which there are as many
@@ -177,7 +172,7 @@ void ChunkPlanner::begin_step() {
 void ChunkPlanner::step_scheduled(std::int64_t step, std::span<const Chunk> prefills) {
   UncutWork work;
   for (const Chunk& chunk : prefills) {
-    check_counts(chunk);
+    check_chunk(chunk);
     work += UncutWork::of(chunk.num_tokens, chunk.num_computed_tokens);
   }
   if (work.num_tokens == 0) {

@@ -9,6 +9,7 @@
 #include "cpp_chunk/feature_row.h"
 #include "cpp_chunk/log_ratio.h"
 #include "cpp_chunk/normal_equations.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 namespace {

@@ -14,6 +14,7 @@
 #include "cpp_chunk/fit.h"
 #include "cpp_chunk/latency_model.h"
 #include "cpp_chunk/normal_equations.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 namespace {

@@ -4,16 +4,14 @@
 #include <string>
 #include <utility>
 
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/error.h"
 
 namespace cpp_chunk {
 namespace {
 
 std::vector<LatencyModel> repeated(const LatencyModel& model, std::int64_t num_stages) {
-  if (num_stages < 1 || num_stages > kMaxStages) {
-    throw InvalidArgument("num_stages must be in [1, " + std::to_string(kMaxStages) + "], got " +
-                          std::to_string(num_stages));
-  }
+  check_count("num_stages", num_stages, 1, kMaxStages);
   return {static_cast<std::size_t>(num_stages), model};
 }
 

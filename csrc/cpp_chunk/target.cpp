@@ -10,7 +10,7 @@
 
 #include "cpp_chunk/backlog_flow.h"
 #include "cpp_chunk/backlog_sample.h"
-#include "cpp_chunk/error.h"
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/fixed_chunks.h"
 #include "cpp_chunk/flow_shop.h"
 #include "cpp_chunk/packing.h"
@@ -292,10 +292,7 @@ std::size_t slowest_stage(const Stages& stages, std::span<const PromptWork> prom
 }
 
 double base_target_ms(const LatencyModel& model, std::int64_t base_chunk_tokens) {
-  if (base_chunk_tokens < 1 || base_chunk_tokens > kMaxTokens) {
-    throw InvalidArgument("base_chunk_tokens must be in [1, " + std::to_string(kMaxTokens) +
-                          "], got " + std::to_string(base_chunk_tokens));
-  }
+  check_count("base_chunk_tokens", base_chunk_tokens, 1);
   StepFeatures features;
   features.add({.num_tokens = base_chunk_tokens, .num_computed_tokens = 0});
   return model.step_ms(features);

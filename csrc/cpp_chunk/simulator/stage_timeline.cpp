@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cpp_chunk/error.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 

@@ -6,8 +6,9 @@
 #include <string>
 #include <utility>
 
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/error.h"
-#include "cpp_chunk/simulator/check.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 namespace {

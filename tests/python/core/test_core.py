@@ -309,9 +309,9 @@ def test_planner_takes_decodes_into_the_target(kimi: cpp_chunk.LatencyModel) -> 
     planner.set_backlog([(131072, 0)], num_under_way=0)
     # A hundred of them are in each of four steps in flight.
     assert planner.target_ms > alone_ms + kimi.step_ms([(1, 4000)] * 100) - kimi.constant
-    with pytest.raises(cpp_chunk.InvalidArgument, match="counts"):
+    with pytest.raises(cpp_chunk.InvalidArgument, match="num_decodes must be in"):
         planner.set_decodes(-1, 0)
-    with pytest.raises(cpp_chunk.InvalidArgument, match="counts"):
+    with pytest.raises(cpp_chunk.InvalidArgument, match="num_tokens must be in"):
         planner.step_scheduled(1, [(-1, 0)])
 
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "cpp_chunk/error.h"
 #include "cpp_chunk/plan.h"
-#include "cpp_chunk/simulator/check.h"
 #include "cpp_chunk/simulator/terapipe.h"
 
 namespace cpp_chunk {
