@@ -53,8 +53,9 @@ class PythonPolicy final : public ChunkPolicy {
     try {
       return answer.cast<std::int64_t>();
     } catch (const py::cast_error&) {
-      throw InvalidArgument("the policy's chunk_tokens must return an int of 64 bits, got " +
-                            std::string(py::repr(answer)));
+      const std::string got(py::repr(answer));
+      throw InvalidArgument({.field = "chunk_tokens", .value = got},
+                            "the policy's chunk_tokens must return an int of 64 bits, got " + got);
     }
   }
 
@@ -164,8 +165,8 @@ tokens_each: more than 1 with speculative tokens.)")
             // Counted once they are read: a sequence may yield fewer than it says that it has.
             const std::vector<PromptWork> prompts = to_prompts(checked_pairs(pairs));
             if (num_under_way > prompts.size()) {
-              throw InvalidArgument("num_under_way must be in [0, " +
-                                    std::to_string(prompts.size()) + "], got " +
+              throw InvalidArgument("num_under_way",
+                                    "in [0, " + std::to_string(prompts.size()) + "]",
                                     std::to_string(num_under_way));
             }
             policy.set_backlog(prompts, num_under_way);

@@ -124,15 +124,18 @@ void check_prompts(std::span<const PromptWork> prompts) {
   for (const PromptWork& prompt : prompts) {
     if (!is_valid(
             {.num_tokens = prompt.num_tokens, .num_computed_tokens = prompt.num_computed_tokens})) {
-      throw InvalidArgument("a prompt's token counts must be in [0, " + std::to_string(kMaxTokens) +
-                            "], got " + std::to_string(prompt.num_tokens) + " remaining and " +
-                            std::to_string(prompt.num_computed_tokens) + " computed");
+      const std::string got = std::to_string(prompt.num_tokens) + " remaining and " +
+                              std::to_string(prompt.num_computed_tokens) + " computed";
+      throw InvalidArgument(
+          {.field = "prompts", .value = got},
+          "a prompt's token counts must be in [0, " + std::to_string(kMaxTokens) + "], got " + got);
     }
     has_work = has_work || prompt.num_tokens > 0;
   }
   if (!has_work) {
-    throw InvalidArgument("a backlog needs at least one token to compute, got " +
-                          std::to_string(prompts.size()) + " prompts without any");
+    const std::string got = std::to_string(prompts.size()) + " prompts without any";
+    throw InvalidArgument({.field = "prompts", .value = got},
+                          "a backlog needs at least one token to compute, got " + got);
   }
 }
 

@@ -77,20 +77,23 @@ void ChunkLimits::check() const {
            std::to_string(min_chunk_tokens) + ", alignment " + std::to_string(alignment);
   };
   if (max_chunk_tokens < 1 || max_chunk_tokens > kMaxTokens) {
-    throw InvalidArgument("max_chunk_tokens must be in [1, " + std::to_string(kMaxTokens) + "], " +
-                          got());
+    throw InvalidArgument(
+        {.field = "max_chunk_tokens", .value = std::to_string(max_chunk_tokens)},
+        "max_chunk_tokens must be in [1, " + std::to_string(kMaxTokens) + "], " + got());
   }
   if (min_chunk_tokens < 0 || min_chunk_tokens > max_chunk_tokens) {
-    throw InvalidArgument("min_chunk_tokens must be in [0, max_chunk_tokens], " + got());
+    throw InvalidArgument({.field = "min_chunk_tokens", .value = std::to_string(min_chunk_tokens)},
+                          "min_chunk_tokens must be in [0, max_chunk_tokens], " + got());
   }
   if (alignment < 1 || alignment > max_chunk_tokens) {
-    throw InvalidArgument("alignment must be in [1, max_chunk_tokens], " + got());
+    throw InvalidArgument({.field = "alignment", .value = std::to_string(alignment)},
+                          "alignment must be in [1, max_chunk_tokens], " + got());
   }
   for (const std::int64_t multiple : preferred_multiples) {
     check_count("preferred_multiples", multiple, 1);
   }
   if (!(max_step_ms > 0.0)) {
-    throw InvalidArgument("max_step_ms must be above 0, got " + shown(max_step_ms));
+    throw InvalidArgument("max_step_ms", "above 0", shown(max_step_ms));
   }
 }
 
@@ -103,9 +106,10 @@ ChunkSolver::ChunkSolver(const LatencyModel& model, const ChunkLimits& limits, d
   limits_.check();
   check_number("smooth_factor", smooth_factor, 1.0);
   if (base_chunk_tokens_ < 1 || base_chunk_tokens_ > limits.max_chunk_tokens) {
-    throw InvalidArgument("base_chunk_tokens must be in [1, max_chunk_tokens " +
-                          std::to_string(limits.max_chunk_tokens) + "], got " +
-                          std::to_string(base_chunk_tokens_));
+    throw InvalidArgument(
+        "base_chunk_tokens",
+        "in [1, max_chunk_tokens " + std::to_string(limits.max_chunk_tokens) + "]",
+        std::to_string(base_chunk_tokens_));
   }
   quanta_.push_back(limits_.alignment);
   for (const std::int64_t multiple : limits_.preferred_multiples) {
@@ -119,7 +123,7 @@ ChunkSolver::ChunkSolver(const LatencyModel& model, const ChunkLimits& limits, d
 
 void ChunkSolver::set_target(double target_ms, Rest rest) {
   if (!(target_ms >= 0.0)) {
-    throw InvalidArgument("target_ms must be >= 0, got " + shown(target_ms));
+    throw InvalidArgument("target_ms", ">= 0", shown(target_ms));
   }
   target_ms_ = target_ms;
   rest_ = rest;
@@ -228,7 +232,8 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
                                        std::int64_t num_computed_tokens,
                                        std::int64_t max_tokens) const {
   if (target_ms_ < 0.0) {
-    throw InvalidArgument("chunk_tokens needs begin_step first");
+    throw InvalidArgument({.field = "target_ms", .value = "none"},
+                          "chunk_tokens needs begin_step first");
   }
   check_count("remaining_tokens", remaining_tokens);
   check_count("num_computed_tokens", num_computed_tokens);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -13,10 +14,30 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// \brief The argument that was refused.
+struct WrongArgument {
+  std::string field;  ///< its name
+  std::string value;  ///< what it was, as messages show it
+};
+
 /// \brief An argument lies outside of what its function documents.
 class InvalidArgument : public Error {
  public:
-  using Error::Error;
+  /// \brief The message is "FIELD must be ALLOWED, got VALUE".
+  InvalidArgument(const std::string& field, const std::string& allowed, const std::string& value)
+      : InvalidArgument({.field = field, .value = value},
+                        field + " must be " + allowed + ", got " + value) {}
+
+  /// \brief For what cannot be said so: values that do not fit each other.
+  InvalidArgument(const WrongArgument& wrong, const std::string& message)
+      : Error(message), wrong_(std::make_shared<const WrongArgument>(wrong)) {}
+
+  [[nodiscard]] const std::string& field() const noexcept { return wrong_->field; }
+  [[nodiscard]] const std::string& value() const noexcept { return wrong_->value; }
+
+ private:
+  // Shared, since copying an exception must not throw another one.
+  std::shared_ptr<const WrongArgument> wrong_;
 };
 
 /// \brief Why measured steps cannot carry a latency model.

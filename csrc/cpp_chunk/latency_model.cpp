@@ -2,10 +2,8 @@
 
 #include <cmath>
 #include <limits>
-#include <string>
 
 #include "cpp_chunk/check.h"
-#include "cpp_chunk/error.h"
 
 namespace cpp_chunk {
 
@@ -20,12 +18,7 @@ LatencyModel::LatencyModel(const Coefficients& coefficients) : coefficients_(coe
 
 double LatencyModel::step_ms(std::span<const Chunk> chunks) const {
   for (const Chunk& chunk : chunks) {
-    if (!is_valid(chunk)) {
-      throw InvalidArgument("a chunk's token counts must be in [0, " + std::to_string(kMaxTokens) +
-                            "], got num_tokens " + std::to_string(chunk.num_tokens) +
-                            " and num_computed_tokens " +
-                            std::to_string(chunk.num_computed_tokens));
-    }
+    check_chunk(chunk);
   }
   return step_ms(StepFeatures::of(chunks));
 }

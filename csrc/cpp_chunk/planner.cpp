@@ -36,11 +36,12 @@ ChunkPlanner::ChunkPlanner(const Stages& stages, const PlannerSettings& settings
 
 void ChunkPlanner::set_stages(const Stages& stages, std::optional<double> target_ms) {
   if (stages.size() != stages_.size()) {
-    throw InvalidArgument("set_stages needs " + std::to_string(stages_.size()) + " stages, got " +
-                          std::to_string(stages.size()));
+    throw InvalidArgument({.field = "stages", .value = std::to_string(stages.size())},
+                          "set_stages needs " + std::to_string(stages_.size()) + " stages, got " +
+                              std::to_string(stages.size()));
   }
   if (target_ms && !(*target_ms >= 0.0)) {
-    throw InvalidArgument("target_ms must be >= 0, got " + shown(*target_ms));
+    throw InvalidArgument("target_ms", ">= 0", shown(*target_ms));
   }
   stages_ = stages;
   solver_.set_stages(stages_, slowest_stage_);
@@ -195,7 +196,7 @@ std::int64_t ChunkPlanner::chunk_tokens(const PromptWork& prompt, std::int64_t m
 std::int64_t ChunkPlanner::shared_chunk_tokens(const PromptWork& prompt, std::int64_t max_tokens,
                                                double share) {
   if (!(share > 0.0 && share <= 1.0)) {
-    throw InvalidArgument("share must be in (0, 1], got " + shown(share));
+    throw InvalidArgument("share", "in (0, 1]", shown(share));
   }
   const double shared_ms = share * (target_ms() - cost().constant - decodes_ms_);
   const double most_tokens =

@@ -31,5 +31,26 @@ TEST(InvalidArgument, ShowsWhatIsJustOutOfRange) {
             "target_ms must be >= 0, got -1e-09");
 }
 
+TEST(InvalidArgument, CarriesItsFieldAndValue) {
+  const InvalidArgument error("share", "in (0, 1]", "2");
+  EXPECT_STREQ(error.what(), "share must be in (0, 1], got 2");
+  EXPECT_EQ(error.field(), "share");
+  EXPECT_EQ(error.value(), "2");
+}
+
+TEST(InvalidArgument, NamesTheOneOfSeveralThatIsWrong) {
+  const ChunkLimits limits{.max_chunk_tokens = 100, .min_chunk_tokens = 101};
+  try {
+    limits.check();
+    FAIL() << "a floor above the cap was taken";
+  } catch (const InvalidArgument& error) {
+    EXPECT_STREQ(error.what(),
+                 "min_chunk_tokens must be in [0, max_chunk_tokens], got max_chunk_tokens 100, "
+                 "min_chunk_tokens 101, alignment 1");
+    EXPECT_EQ(error.field(), "min_chunk_tokens");
+    EXPECT_EQ(error.value(), "101");
+  }
+}
+
 }  // namespace
 }  // namespace cpp_chunk

@@ -48,8 +48,8 @@ StepScheduler::StepScheduler(const SimulatedPipeline& pipeline,
     output_tokens_ += static_cast<double>(request.output_tokens);
   }
   if (output_tokens_ > kMaxOutputTokens) {
-    throw InvalidArgument("the output_tokens of all requests must be at most " +
-                          shown(kMaxOutputTokens) + ", got " + shown(output_tokens_));
+    throw InvalidArgument("the output_tokens of all requests", "at most " + shown(kMaxOutputTokens),
+                          shown(output_tokens_));
   }
   std::ranges::stable_sort(progress_, {}, &Progress::arrival_ms);
   times_.resize(requests.size());
@@ -170,11 +170,12 @@ std::int64_t StepScheduler::asked_tokens(const Progress& progress, std::int64_t 
   const std::int64_t num_tokens = policy_.chunk_tokens(work, admitted_tokens);
   const std::int64_t most = std::min(work.num_tokens, admitted_tokens);
   if (num_tokens < 0 || num_tokens > most) {
-    throw InvalidArgument("the policy's chunk_tokens must return a number in [0, " +
-                          std::to_string(most) + "] for request " + std::to_string(progress.index) +
-                          " with " + std::to_string(work.num_tokens) + " tokens left and " +
-                          std::to_string(admitted_tokens) + " admitted, got " +
-                          std::to_string(num_tokens));
+    throw InvalidArgument(
+        {.field = "chunk_tokens", .value = std::to_string(num_tokens)},
+        "the policy's chunk_tokens must return a number in [0, " + std::to_string(most) +
+            "] for request " + std::to_string(progress.index) + " with " +
+            std::to_string(work.num_tokens) + " tokens left and " +
+            std::to_string(admitted_tokens) + " admitted, got " + std::to_string(num_tokens));
   }
   return num_tokens;
 }

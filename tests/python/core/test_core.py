@@ -79,6 +79,16 @@ def test_errors_are_a_tree() -> None:
     assert not issubclass(cpp_chunk.Error, ValueError)
 
 
+def test_a_refused_argument_says_its_field_and_value(kimi: cpp_chunk.LatencyModel) -> None:
+    with pytest.raises(cpp_chunk.InvalidArgument) as refused:
+        cpp_chunk.LatencyModel(quadratic=-1e-9, cross=0, linear=1, context=0, constant=0)
+    assert (refused.value.field, refused.value.value) == ("quadratic", "-1e-09")
+    assert str(refused.value) == "quadratic must be finite and >= 0, got -1e-09"
+    with pytest.raises(cpp_chunk.InvalidArgument) as refused:
+        cpp_chunk.plan_fixed_chunks([kimi] * 4, 10, chunk_tokens=0)
+    assert (refused.value.field, refused.value.value) == ("chunk_tokens", "0")
+
+
 def test_wrong_types_are_type_errors(kimi: cpp_chunk.LatencyModel) -> None:
     with pytest.raises(TypeError):
         kimi.step_ms([(1.5, 0)])
