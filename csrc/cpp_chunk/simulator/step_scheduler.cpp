@@ -91,10 +91,10 @@ bool StepScheduler::form_step(ScheduledStep& step) {
   step.chunks.clear();
   tell_backlog();
   policy_.begin_step();
-  std::int64_t admitted_tokens = pipeline_.max_num_batched_tokens;
-  schedule_under_way(step, admitted_tokens);
-  schedule_waiting(step, admitted_tokens);
-  if (admitted_tokens == pipeline_.max_num_batched_tokens) {
+  std::int64_t room_tokens = pipeline_.max_num_batched_tokens;
+  schedule_under_way(step, room_tokens);
+  schedule_waiting(step, room_tokens);
+  if (room_tokens == pipeline_.max_num_batched_tokens) {
     return false;
   }
   step.number = ++num_steps_;
@@ -122,17 +122,17 @@ void StepScheduler::tell_backlog() {
   last_told_step_ = num_steps_;
 }
 
-void StepScheduler::schedule_under_way(ScheduledStep& step, std::int64_t& admitted_tokens) {
+void StepScheduler::schedule_under_way(ScheduledStep& step, std::int64_t& room_tokens) {
   kept_.clear();
   std::size_t next = ready_begin_;
-  for (; next < ready_.size() && admitted_tokens > 0; ++next) {
+  for (; next < ready_.size() && room_tokens > 0; ++next) {
     const std::uint32_t request = ready_[next];
     const Progress& progress = progress_[request];
     const bool is_prefill = progress.is_prefilling();
-    const std::int64_t num_tokens = is_prefill ? asked_tokens(progress, admitted_tokens) : 1;
+    const std::int64_t num_tokens = is_prefill ? asked_tokens(progress, room_tokens) : 1;
     if (num_tokens > 0) {
       add(step, request, num_tokens);
-      admitted_tokens -= num_tokens;
+      room_tokens -= num_tokens;
     }
     if (is_prefill && progress.is_prefilling()) {
       kept_.push_back(request);
@@ -147,17 +147,17 @@ void StepScheduler::schedule_under_way(ScheduledStep& step, std::int64_t& admitt
   }
 }
 
-void StepScheduler::schedule_waiting(ScheduledStep& step, std::int64_t& admitted_tokens) {
-  while (admitted_tokens > 0 && num_admitted_ < num_entered_ &&
+void StepScheduler::schedule_waiting(ScheduledStep& step, std::int64_t& room_tokens) {
+  while (room_tokens > 0 && num_admitted_ < num_entered_ &&
          std::cmp_less(num_admitted_ - num_finished_, pipeline_.max_num_seqs)) {
     const auto request = static_cast<std::uint32_t>(num_admitted_);
     const Progress& progress = progress_[request];
-    const std::int64_t num_tokens = asked_tokens(progress, admitted_tokens);
+    const std::int64_t num_tokens = asked_tokens(progress, room_tokens);
     if (num_tokens == 0) {
       return;
     }
     add(step, request, num_tokens);
-    admitted_tokens -= num_tokens;
+    room_tokens -= num_tokens;
     ++num_admitted_;
     if (progress.is_prefilling()) {
       ready_.push_back(request);
@@ -165,17 +165,17 @@ void StepScheduler::schedule_waiting(ScheduledStep& step, std::int64_t& admitted
   }
 }
 
-std::int64_t StepScheduler::asked_tokens(const Progress& progress, std::int64_t admitted_tokens) {
+std::int64_t StepScheduler::asked_tokens(const Progress& progress, std::int64_t room_tokens) {
   const PromptWork work = progress.work();
-  const std::int64_t num_tokens = policy_.chunk_tokens(work, admitted_tokens);
-  const std::int64_t most = std::min(work.num_tokens, admitted_tokens);
+  const std::int64_t num_tokens = policy_.chunk_tokens(work, room_tokens);
+  const std::int64_t most = std::min(work.num_tokens, room_tokens);
   if (num_tokens < 0 || num_tokens > most) {
     throw InvalidArgument(
         {.field = "chunk_tokens", .value = std::to_string(num_tokens)},
         "the policy's chunk_tokens must return a number in [0, " + std::to_string(most) +
             "] for request " + std::to_string(progress.index) + " with " +
-            std::to_string(work.num_tokens) + " tokens left and " +
-            std::to_string(admitted_tokens) + " admitted, got " + std::to_string(num_tokens));
+            std::to_string(work.num_tokens) + " tokens left and " + std::to_string(room_tokens) +
+            " admitted, got " + std::to_string(num_tokens));
   }
   return num_tokens;
 }

@@ -84,9 +84,9 @@ class StepScheduler {
   };
 
   void tell_backlog();
-  void schedule_under_way(ScheduledStep& step, std::int64_t& admitted_tokens);
-  void schedule_waiting(ScheduledStep& step, std::int64_t& admitted_tokens);
-  [[nodiscard]] std::int64_t asked_tokens(const Progress& progress, std::int64_t admitted_tokens);
+  void schedule_under_way(ScheduledStep& step, std::int64_t& room_tokens);
+  void schedule_waiting(ScheduledStep& step, std::int64_t& room_tokens);
+  [[nodiscard]] std::int64_t asked_tokens(const Progress& progress, std::int64_t room_tokens);
   void add(ScheduledStep& step, std::uint32_t request, std::int64_t num_tokens);
   void return_to_ready(std::span<const std::uint32_t> requests);
 

@@ -1,0 +1,30 @@
+#include "cpp_chunk/fixed_size_trials.h"
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cpp_chunk/fixed_chunks.h"
+
+namespace cpp_chunk {
+
+void try_fixed_sizes(const Stages& stages, const LatencyModel& model, const PromptWork& prompt,
+                     const ChunkLimits& limits, Trials& trials) {
+  std::vector<double> step_ms;
+  for (const std::int64_t size : usual_fixed_sizes(limits, prompt.num_tokens)) {
+    const double limit_ms = kOtherGain * trials.best_makespan_ms();
+    const FixedChunks fixed =
+        cut_into_fixed_chunks(stages, prompt, size, limits.alignment, limit_ms);
+    if (fixed.makespan_ms >= limit_ms) {
+      continue;
+    }
+    step_ms.clear();
+    for (const Chunk& chunk : fixed.chunks) {
+      step_ms.push_back(model.step_ms(std::span(&chunk, 1)));
+    }
+    trials.run_row(step_ms, std::array{1.0});
+  }
+}
+
+}  // namespace cpp_chunk
