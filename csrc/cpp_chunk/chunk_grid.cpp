@@ -24,7 +24,7 @@ ChunkGrid::ChunkGrid(const ChunkLimits& limits) {
 
 std::int64_t ChunkGrid::quantum_tokens(double num_tokens, std::int64_t num_computed_tokens) const {
   std::size_t coarsest = 0;
-  // After a history that does not end on the alignment, first of all the chunk shall.
+  // After a history that does not end on the alignment, no multiple of a quantum would end there.
   if (num_computed_tokens % quanta_.front() == 0) {
     while (coarsest + 1 < quanta_.size() &&
            static_cast<double>(quanta_[coarsest + 1]) <= kQuantumShare * num_tokens) {

@@ -16,7 +16,8 @@ namespace {
 
 // Times that were made for certain chunks must not lose one to rounding.
 constexpr double kRowTolerance = 1e-9;
-// A chunk may leave at least half of itself: two thirds now, one third later.
+// The last chunk is to be at least half of the one before it: two thirds of a rest now, one third
+// later.
 constexpr double kTailShare = 2.0 / 3.0;
 // How far a chunk may go over its budget to end the prompt: an alignment step, or this part of
 // the budget where alignment steps are coarse.
@@ -24,7 +25,7 @@ constexpr double kToleratedShare = 0.25;
 // How far the floor of an empty step may be stretched to end the prompt.
 constexpr double kFloorStretch = 1.25;
 
-const ChunkLimits& checked(const ChunkLimits& limits) {
+ChunkLimits checked(ChunkLimits limits) {
   limits.check();
   return limits;
 }
@@ -171,7 +172,7 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
   if (budget_tokens + tolerance >= remaining) {
     wanted_tokens = remaining;
   } else if (rest_ == Rest::shared_out) {
-    // Decodes stay for the steps to come, other prefills do not.
+    // The steps to come will hold the same decodes, but not the prefills of this one.
     const double capacity_ms = has_prefill_ ? target_ms_ - model_.coefficients().constant : left_ms;
     const double shared = shared_tokens(remaining, history, capacity_ms);
     is_shared = shared < wanted_tokens;
@@ -180,7 +181,7 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
     wanted_tokens *= 1.0 + kRowTolerance;
   }
 
-  // A rest of up to so many tokens is taken whole where else little of it would be left.
+  // A rest of up to this many tokens is taken whole if otherwise only little of it would be left.
   double whole_tokens = 0.0;
   std::int64_t floor_tokens = 0;
   if (is_empty_) {
@@ -195,7 +196,8 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
 
   std::int64_t chunk = std::max(floor_tokens, to_tokens(wanted_tokens, cap));
   if (chunk < remaining_tokens) {
-    // A share is rounded to the nearest multiple, else what rounding leaves adds up to a step.
+    // A share is rounded to the nearest multiple: if all were rounded down, what they leave would
+    // add up to one more step.
     const std::int64_t quantum = grid_.quantum_tokens(
         std::min(wanted_tokens, static_cast<double>(cap)), num_computed_tokens);
     const double reach = is_shared ? 0.5 * static_cast<double>(quantum) : 0.0;
@@ -219,7 +221,7 @@ std::int64_t ChunkSolver::shortened(std::int64_t chunk, std::int64_t remaining_t
                                     std::int64_t cap) const {
   const std::int64_t shorter = grid_.aligned_down(
       to_tokens(kTailShare * static_cast<double>(remaining_tokens), cap), num_computed_tokens);
-  // A floor that cannot be kept anyway is no reason for a tiny last chunk.
+  // Where the chunk is below the floor already, the floor does not stop it from being shortened.
   const bool is_allowed = shorter >= floor_tokens || chunk < limits_.min_chunk_tokens;
   return shorter > 0 && is_allowed ? std::min(chunk, shorter) : chunk;
 }

@@ -21,7 +21,7 @@ struct GiveUp {
   double makespan_ms = std::numeric_limits<double>::infinity();  ///< once it cannot get below this
 };
 
-/// \brief Tokens of the same prompt behind these: a prompt as such is its own end.
+/// \brief Tokens of the same prompt that follow these; none follow a whole prompt.
 [[nodiscard]] constexpr std::int64_t tokens_behind(const PromptWork& /*prompt*/) noexcept {
   return 0;
 }
@@ -67,7 +67,8 @@ bool pack_steps(ChunkSolver& solver, std::span<const Prompt> prompts, const Step
       }
       return num_tokens;
     };
-    // A piece of a prompt fills no step at its end: the whole would go on.
+    // A piece that was cut off its prompt ends the step: in the whole backlog the same prompt would
+    // go on.
     const auto is_cut_off = [](const Prompt& prompt) {
       return prompt.num_tokens == 0 && tokens_behind(prompt) > 0;
     };

@@ -113,7 +113,8 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
   if (targets.longest_ms() <= targets_.longest_ms(step_index_)) {
     return;
   }
-  // A row begins where it has come to the present step time: the pipeline is full already.
+  // The pipeline is full already, so a row of rising times is joined where it reaches the present
+  // one.
   const std::vector<double>& row = targets.step_ms();
   const auto from =
       std::ranges::find_if(row, [this](double step_ms) { return step_ms >= target_ms(); });
@@ -128,7 +129,8 @@ StepTargets ChunkPlanner::best_targets(std::span<const PromptWork> prompts, bool
   if (is_idle) {
     return targets;
   }
-  // Beyond this, steps at the cap would be shorter than those after long histories.
+  // Longer steps than this exist only behind long histories: at the front of a prompt the cap on
+  // tokens ends them earlier.
   const double cap_ms =
       std::min(base_target_ms(stages_[slowest_stage_], settings_.limits.max_chunk_tokens),
                settings_.limits.max_step_ms);
@@ -142,7 +144,7 @@ void ChunkPlanner::aim(const StepTargets& targets, std::size_t step_index) {
   targets_ = targets;
   step_index_ = step_index;
   ledger_.commit();
-  // Also of the step under way, if there is one: begin_step sets it anyhow.
+  // For the step under way, if there is one; any other gets its target from begin_step.
   solver_.set_target(targets_.at(step_index_), targets_.rest());
 }
 

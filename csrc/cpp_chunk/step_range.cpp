@@ -19,7 +19,7 @@ StepRange::StepRange(double total_tokens, const ChunkLimits& limits)
       most(std::max(fewest,
                     std::ceil(total_tokens / static_cast<double>(std::max(limits.min_chunk_tokens,
                                                                           std::int64_t{1}))))) {
-  // What is to be believed must be tried.
+  // A number of steps that is too large for any trial could never be chosen.
   most = std::min(most, std::max(1.0, fewest / kSampleSteps) * kMostTriedSteps);
 }
 

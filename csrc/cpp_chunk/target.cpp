@@ -19,8 +19,8 @@ namespace {
 constexpr std::array<double, 11> kRampRatios = {1.0,  1.005, 1.01, 1.015, 1.02, 1.03,
                                                 1.04, 1.06,  0.99, 1.08,  0.97};
 
-// A step that nothing but the cap ends: at most so many tokens, all behind the deepest history, and
-// every history in it.
+// The time of a step that only the cap ends, at the most: as many tokens as the cap allows, all
+// priced behind the deepest history, and the history of every prompt besides.
 double cap_target_ms(const LatencyModel& model, std::span<const PromptWork> prompts,
                      const ChunkLimits& limits) {
   StepFeatures features;

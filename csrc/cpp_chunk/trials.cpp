@@ -68,8 +68,8 @@ void Trials::run_between(double shortest_ms, double longest_ms) {
   }
 }
 
-// Other than equal times are taken only where they take less than gain times as long.
-// Equal times may have used up all steps: num_steps are left to these.
+// Runs trials of other than equal times: the best of them is kept only if it takes less than gain
+// times as long as the best before. They may take num_steps steps, even if there are fewer left.
 template <typename Run>
 void Trials::run_others(double gain, std::int64_t num_steps, Run&& run_them) {
   steps_left_ = std::max(steps_left_, num_steps);

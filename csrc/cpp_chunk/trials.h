@@ -17,8 +17,8 @@ namespace cpp_chunk {
 
 /// \brief A backlog that takes more full steps is compared on a sample of it that takes so many.
 inline constexpr double kSampleSteps = 512.0;
-/// \brief How much sooner other than equal times must finish to be preferred: their short steps
-/// cost what models tend to miss, so only where equal times are behind.
+/// \brief Other than equal times are preferred only if they take less than this part of the time:
+/// they have short steps, and models tend to miss what these cost.
 inline constexpr double kOtherGain = 0.9955;
 
 /// \brief Compares real plans with full steps, on the backlog or on a sample of it, within a

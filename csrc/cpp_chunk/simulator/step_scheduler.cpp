@@ -13,7 +13,8 @@
 namespace cpp_chunk {
 namespace {
 
-// What a simulation holds in memory a request and a token: beyond this it is somebody's mistake.
+// A simulation keeps something in memory for each request and each token: more than this is taken
+// for a mistake.
 constexpr std::int64_t kMaxRequests = 10'000'000;
 constexpr double kMaxOutputTokens = 1e8;
 
@@ -41,7 +42,8 @@ StepScheduler::StepScheduler(const SimulatedPipeline& pipeline,
         {.index = i,
          .arrival_ms = request.arrival_ms,
          .prompt_tokens = request.prompt_tokens,
-         // Even a prompt that the cache holds whole has to yield its first token.
+         // Even of a prompt that the cache holds whole the last token is computed, for the first
+         // output.
          .num_computed_tokens = std::min(request.cached_tokens, request.prompt_tokens - 1),
          .outputs_left = request.output_tokens});
     prompt_tokens_ += static_cast<double>(progress_.back().work().num_tokens);
@@ -208,7 +210,7 @@ void StepScheduler::add(ScheduledStep& step, std::uint32_t request, std::int64_t
 }
 
 void StepScheduler::finish_step(const ScheduledStep& step, double now_ms) {
-  // Whoever arrived meanwhile took a free place before one gets free now.
+  // Requests that have arrived since take the places that were free before this step frees others.
   enter_until(now_ms);
   continuing_.clear();
   for (const std::uint32_t request : step.token_requests) {

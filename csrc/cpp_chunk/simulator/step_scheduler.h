@@ -27,8 +27,9 @@ struct ScheduledStep {
 /// \brief Forms steps as vLLM's scheduler does: requests under way first, then waiting ones, first
 /// come first served, within the tokens of a step and the requests under way at once.
 ///
-/// A decode waits for the token before it; prefill chunks follow each other through the pipeline.
-/// A waiting prompt that gets nothing ends the step. Work a step is in proportion to what is in it.
+/// A decode waits for the token before it; prefill chunks follow each other through the pipeline. A
+/// waiting prompt that gets nothing ends the step. Forming a step takes time in proportion to what
+/// is in it, however many requests wait.
 class StepScheduler {
  public:
   /// \param pipeline checked; must outlive this object, as must the policy
