@@ -13,8 +13,11 @@
 
 namespace cpp_chunk::bindings {
 
-// The GIL is kept everywhere: calls take from a tenth of a microsecond to a millisecond, less
-// than giving it back and taking it again can cost under load, and the objects are not locked.
+// The GIL is kept unless a call says otherwise: what a scheduler calls takes from a tenth of a
+// microsecond to a millisecond or two, less than giving it back and taking it again can cost under
+// load, and no object is locked. simulate, terapipe_plan and Calibrator.refit give it back, so that
+// other threads go on: these are then to leave alone what the call was given. What takes tens of
+// milliseconds and keeps it (makespan_bound_ms, a fit of thousands of steps) is for no server.
 
 /// \brief Python's `(num_tokens, num_computed_tokens)`, or `(remaining, num_computed_tokens)`.
 using TokenPair = std::pair<std::int64_t, std::int64_t>;

@@ -22,11 +22,13 @@ std::vector<MeasuredStep> to_measured_steps(const std::vector<Sample>& samples) 
     MeasuredStep step{.features = {}, .latency_ms = latency_ms};
     for (const Chunk& chunk : to_chunks(pairs)) {
       if (!is_valid(chunk)) {
-        throw InvalidArgument("sample " + std::to_string(steps.size()) +
-                              " has a chunk with token counts outside [0, " +
-                              std::to_string(kMaxTokens) + "]: num_tokens " +
-                              std::to_string(chunk.num_tokens) + ", num_computed_tokens " +
-                              std::to_string(chunk.num_computed_tokens));
+        const std::string got = "num_tokens " + std::to_string(chunk.num_tokens) +
+                                ", num_computed_tokens " +
+                                std::to_string(chunk.num_computed_tokens);
+        throw InvalidArgument({.field = "samples", .value = got},
+                              "sample " + std::to_string(steps.size()) +
+                                  " has a chunk with token counts outside [0, " +
+                                  std::to_string(kMaxTokens) + "]: " + got);
       }
       step.features.add(chunk);
     }

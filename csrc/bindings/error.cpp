@@ -43,7 +43,11 @@ void translate(std::exception_ptr pointer) {
     value.attr("reason") = std::string(reason_name(refused.reason()));
     PyErr_SetObject(type.ptr(), value.ptr());
   } catch (const InvalidArgument& invalid) {
-    PyErr_SetString(error_types().invalid_argument, invalid.what());
+    const auto type = py::reinterpret_borrow<py::object>(error_types().invalid_argument);
+    py::object value = type(invalid.what());
+    value.attr("field") = invalid.field();
+    value.attr("value") = invalid.value();
+    PyErr_SetObject(type.ptr(), value.ptr());
   } catch (const Error& error) {
     PyErr_SetString(error_types().error, error.what());
   }
@@ -59,7 +63,10 @@ void bind_error(py::module_& module) {
   const auto error = py::reinterpret_borrow<py::object>(types.error);
   const py::tuple bases = py::make_tuple(error, value_error);
   types.invalid_argument = make_type(
-      module, "InvalidArgument", "An argument is outside of what its function documents.", bases);
+      module, "InvalidArgument",
+      "An argument is outside of what its function documents. `field` is its name, `value` what it "
+      "was, as the message shows it.",
+      bases, py::dict(py::arg("field") = "", py::arg("value") = ""));
   types.fit_refused = make_type(
       module, "FitRefused",
       "The measured steps do not carry a latency model. `reason` is one of too_few_points, "

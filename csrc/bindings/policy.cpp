@@ -3,6 +3,7 @@
 #include <string>
 
 #include "bindings/bindings.h"
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/error.h"
 
 namespace py = pybind11;
@@ -52,8 +53,9 @@ class PythonPolicy final : public ChunkPolicy {
     try {
       return answer.cast<std::int64_t>();
     } catch (const py::cast_error&) {
-      throw InvalidArgument("the policy's chunk_tokens must return an int of 64 bits, got " +
-                            std::string(py::repr(answer)));
+      const std::string got(py::repr(answer));
+      throw InvalidArgument({.field = "chunk_tokens", .value = got},
+                            "the policy's chunk_tokens must return an int of 64 bits, got " + got);
     }
   }
 
@@ -111,14 +113,6 @@ class PythonPolicy final : public ChunkPolicy {
   }
 };
 
-void check_chunk(const Chunk& chunk) {
-  if (!is_valid(chunk)) {
-    throw InvalidArgument("token counts must be in [0, " + std::to_string(kMaxTokens) + "], got " +
-                          std::to_string(chunk.num_tokens) + " and " +
-                          std::to_string(chunk.num_computed_tokens));
-  }
-}
-
 std::vector<TokenPair> checked_pairs(const Pairs& pairs) {
   std::vector<TokenPair> counts;
   try {
@@ -171,8 +165,8 @@ tokens_each: more than 1 with speculative tokens.)")
             // Counted once they are read: a sequence may yield fewer than it says that it has.
             const std::vector<PromptWork> prompts = to_prompts(checked_pairs(pairs));
             if (num_under_way > prompts.size()) {
-              throw InvalidArgument("num_under_way must be in [0, " +
-                                    std::to_string(prompts.size()) + "], got " +
+              throw InvalidArgument("num_under_way",
+                                    "in [0, " + std::to_string(prompts.size()) + "]",
                                     std::to_string(num_under_way));
             }
             policy.set_backlog(prompts, num_under_way);

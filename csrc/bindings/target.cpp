@@ -1,6 +1,7 @@
 #include "cpp_chunk/target.h"
 
 #include "bindings/bindings.h"
+#include "cpp_chunk/makespan_bound.h"
 
 namespace py = pybind11;
 

@@ -16,7 +16,7 @@ constexpr int kScanPoints = 64;
 constexpr int kRefinements = 24;
 // The number of steps at which the stages are weighed, before the best number is known.
 constexpr double kWeighingSteps = 16.0;
-// A stage that does next to nothing still takes its turn: ramps divide by its weight.
+// Ramps divide by a stage's weight, so that of a stage that does next to nothing is not 0.
 constexpr double kLeastWeight = 1e-6;
 }  // namespace
 
@@ -47,7 +47,7 @@ BacklogFlow::BacklogFlow(const Stages& stages, std::span<const PromptWork> promp
     const double slowest_ms = weights_[slowest_stage_];
     other_rounds_ = -1.0;
     for (double& weight : weights_) {
-      // Also where all is 0, or beyond what a double holds.
+      // Stages count as equal where all times are 0, or the longest is beyond what a double holds.
       weight = slowest_ms > 0.0 && std::isfinite(slowest_ms)
                    ? std::clamp(weight / slowest_ms, kLeastWeight, 1.0)
                    : 1.0;
@@ -66,7 +66,7 @@ void BacklogFlow::take_stage(const LatencyModel& model) {
   }
 }
 
-// Each prompt gets steps by its work.
+// Prompts share the steps in proportion to their work.
 double BacklogFlow::work_ms(double num_steps) const {
   double work = uncut_ms_;
   if (cost_.quadratic == cost_.cross && cost_.context <= 0.0) {
@@ -124,15 +124,18 @@ void check_prompts(std::span<const PromptWork> prompts) {
   for (const PromptWork& prompt : prompts) {
     if (!is_valid(
             {.num_tokens = prompt.num_tokens, .num_computed_tokens = prompt.num_computed_tokens})) {
-      throw InvalidArgument("a prompt's token counts must be in [0, " + std::to_string(kMaxTokens) +
-                            "], got " + std::to_string(prompt.num_tokens) + " remaining and " +
-                            std::to_string(prompt.num_computed_tokens) + " computed");
+      const std::string got = std::to_string(prompt.num_tokens) + " remaining and " +
+                              std::to_string(prompt.num_computed_tokens) + " computed";
+      throw InvalidArgument(
+          {.field = "prompts", .value = got},
+          "a prompt's token counts must be in [0, " + std::to_string(kMaxTokens) + "], got " + got);
     }
     has_work = has_work || prompt.num_tokens > 0;
   }
   if (!has_work) {
-    throw InvalidArgument("a backlog needs at least one token to compute, got " +
-                          std::to_string(prompts.size()) + " prompts without any");
+    const std::string got = std::to_string(prompts.size()) + " prompts without any";
+    throw InvalidArgument({.field = "prompts", .value = got},
+                          "a backlog needs at least one token to compute, got " + got);
   }
 }
 

@@ -11,8 +11,9 @@ namespace {
 
 // Enough to know the rare joins that find little, few enough to follow the load.
 constexpr std::size_t kMaxJoins = 128;
-// A prompt's last step takes the beginning of the next prompt along, the more the less well steps
-// fit the prompts: with steps of the right length a little more would be present than was found.
+// A prompt's last step takes the first tokens of the next prompt along, and more of them the worse
+// the steps fit the prompts. With steps of the right length, prompts would have found this much
+// more work than they did.
 constexpr double kShared = 1.1;
 constexpr double kNoLimitMs = std::numeric_limits<double>::infinity();
 
@@ -31,7 +32,8 @@ void BusyPeriod::join(const UncutWork& work, const UncutWork& present) {
 }
 
 void BusyPeriod::withdraw(const UncutWork& work) {
-  // Who joined last is done last.
+  // Prompts are served in the order in which they joined, so what goes away is taken from the
+  // latest ones.
   UncutWork rest = work;
   while (!joins_.empty() && joins_.back().work.num_tokens <= rest.num_tokens) {
     rest -= joins_.back().work;
@@ -47,7 +49,6 @@ double BusyPeriod::best_step_ms(const Coefficients& cost, double overhead_ms,
   }
   UncutWork work = first_work_;
   std::vector<double> found_ms{0.0};
-  found_ms.reserve(joins_.size() + 2);
   for (const Join& join : joins_) {
     work += join.work;
     found_ms.push_back(std::max(0.0, join.present.ms(cost)));

@@ -7,6 +7,7 @@
 #include "cpp_chunk/drift.h"
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/log_ratio.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 namespace {
@@ -22,7 +23,7 @@ constexpr double kTellingShare = 0.5;
 
 std::size_t checked_capacity(std::size_t capacity) {
   if (capacity < 1 || capacity > kMaxCapacity) {
-    throw InvalidArgument("capacity must be in [1, " + std::to_string(kMaxCapacity) + "], got " +
+    throw InvalidArgument("capacity", "in [1, " + std::to_string(kMaxCapacity) + "]",
                           std::to_string(capacity));
   }
   return capacity;
@@ -56,9 +57,11 @@ Calibrator::Calibrator(std::span<const MeasuredStep> profile, std::size_t capaci
       workspace_(profile.size() + capacity) {
   const auto unusable = std::ranges::find_if_not(profile, is_usable);
   if (unusable != profile.end()) {
-    throw InvalidArgument("profile step " + std::to_string(unusable - profile.begin()) +
-                          " is unusable: latency_ms " + shown(unusable->latency_ms) + " for " +
-                          shown(unusable->features.token_sum) + " tokens");
+    const std::string got = "latency_ms " + shown(unusable->latency_ms) + " for " +
+                            shown(unusable->features.token_sum) + " tokens";
+    throw InvalidArgument(
+        {.field = "profile", .value = got},
+        "profile step " + std::to_string(unusable - profile.begin()) + " is unusable: " + got);
   }
   std::ranges::copy(profile, steps_.begin());
   try {

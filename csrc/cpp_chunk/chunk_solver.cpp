@@ -3,71 +3,31 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
+#include <optional>
 #include <string>
 
+#include "cpp_chunk/check.h"
+#include "cpp_chunk/equal_share.h"
 #include "cpp_chunk/error.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 namespace {
 
-// Rounding of the closed form must not turn an exact fit into one more step.
-constexpr double kStepTolerance = 1e-9;
-// A chunk may leave at least half of itself: two thirds now, one third later.
+// Times that were made for certain chunks must not lose one to rounding.
+constexpr double kRowTolerance = 1e-9;
+// The last chunk is to be at least half of the one before it: two thirds of a rest now, one third
+// later.
 constexpr double kTailShare = 2.0 / 3.0;
 // How far a chunk may go over its budget to end the prompt: an alignment step, or this part of
 // the budget where alignment steps are coarse.
 constexpr double kToleratedShare = 0.25;
 // How far the floor of an empty step may be stretched to end the prompt.
 constexpr double kFloorStretch = 1.25;
-// A preferred multiple is kept where rounding to it moves a chunk by a few per cent at most.
-constexpr double kQuantumShare = 1.0 / 16.0;
 
-void check_count(const char* name, std::int64_t value) {
-  if (value < 0 || value > kMaxTokens) {
-    throw InvalidArgument(std::string(name) + " must be in [0, " + std::to_string(kMaxTokens) +
-                          "], got " + std::to_string(value));
-  }
-}
-
-// The variable work of a rest of a prompt, as a function of how many steps it is cut into:
-// work(k) = fixed + cut/k + k*repeated. Sum(x^2/2) + sum(x*(h_i - h)) telescopes to R^2/2 for
-// any cut; what quadratic and cross price differently is left over, at its least for equal chunks.
-struct RestWork {
-  double fixed_ms;
-  double cut_ms;
-  double repeated_ms;
-
-  RestWork(const Coefficients& model, double remaining_tokens, double num_computed_tokens)
-      : fixed_ms(remaining_tokens * (model.cross * (num_computed_tokens + 0.5 * remaining_tokens) +
-                                     model.linear - 0.5 * model.context)),
-        cut_ms(0.5 * (model.quadratic - model.cross) * remaining_tokens * remaining_tokens),
-        repeated_ms(model.context * (num_computed_tokens + 0.5 * remaining_tokens)) {}
-
-  [[nodiscard]] double share_ms(double num_steps) const {
-    return (fixed_ms + cut_ms / num_steps) / num_steps + repeated_ms;
-  }
-
-  // Smallest k with k*capacity >= work(k); infinity when the history alone outgrows the capacity.
-  [[nodiscard]] double steps_within(double capacity_ms) const {
-    const double spendable_ms = capacity_ms - repeated_ms;
-    if (!(spendable_ms > 0.0)) {
-      return std::numeric_limits<double>::infinity();
-    }
-    if (share_ms(1.0) <= capacity_ms) {
-      return 1.0;
-    }
-    const double discriminant = fixed_ms * fixed_ms + 4.0 * spendable_ms * cut_ms;
-    const double root = std::sqrt(std::max(0.0, discriminant));
-    return std::max(1.0,
-                    std::ceil((fixed_ms + root) / (2.0 * spendable_ms) * (1.0 - kStepTolerance)));
-  }
-};
-
-// Tokens up to the last multiple of the alignment within num_tokens; <= 0 when there is none.
-std::int64_t aligned_down(std::int64_t num_tokens, std::int64_t num_computed_tokens,
-                          std::int64_t alignment) {
-  return (num_computed_tokens + num_tokens) / alignment * alignment - num_computed_tokens;
+ChunkLimits checked(ChunkLimits limits) {
+  limits.check();
+  return limits;
 }
 
 std::int64_t to_tokens(double num_tokens, std::int64_t cap) {
@@ -76,60 +36,25 @@ std::int64_t to_tokens(double num_tokens, std::int64_t cap) {
 
 }  // namespace
 
-void ChunkLimits::check() const {
-  const auto got = [this] {
-    return "got max_chunk_tokens " + std::to_string(max_chunk_tokens) + ", min_chunk_tokens " +
-           std::to_string(min_chunk_tokens) + ", alignment " + std::to_string(alignment);
-  };
-  if (max_chunk_tokens < 1 || max_chunk_tokens > kMaxTokens) {
-    throw InvalidArgument("max_chunk_tokens must be in [1, " + std::to_string(kMaxTokens) + "], " +
-                          got());
-  }
-  if (min_chunk_tokens < 0 || min_chunk_tokens > max_chunk_tokens) {
-    throw InvalidArgument("min_chunk_tokens must be in [0, max_chunk_tokens], " + got());
-  }
-  if (alignment < 1 || alignment > max_chunk_tokens) {
-    throw InvalidArgument("alignment must be in [1, max_chunk_tokens], " + got());
-  }
-  for (const std::int64_t multiple : preferred_multiples) {
-    if (multiple < 1 || multiple > kMaxTokens) {
-      throw InvalidArgument("preferred_multiples must be in [1, " + std::to_string(kMaxTokens) +
-                            "], got " + std::to_string(multiple));
-    }
-  }
-  if (!(max_step_ms > 0.0)) {
-    throw InvalidArgument("max_step_ms must be above 0, got " + shown(max_step_ms));
-  }
-}
-
 ChunkSolver::ChunkSolver(const LatencyModel& model, const ChunkLimits& limits, double smooth_factor,
                          std::optional<std::int64_t> base_chunk_tokens)
-    : limits_(limits),
+    : limits_(checked(limits)),
+      grid_(limits_),
       smooth_factor_(smooth_factor),
       base_chunk_tokens_(base_chunk_tokens.value_or(limits.max_chunk_tokens)) {
   set_model(model);
-  limits_.check();
-  if (!(smooth_factor >= 0.0 && smooth_factor <= 1.0)) {
-    throw InvalidArgument("smooth_factor must be in [0, 1], got " + shown(smooth_factor));
-  }
+  check_number("smooth_factor", smooth_factor, 1.0);
   if (base_chunk_tokens_ < 1 || base_chunk_tokens_ > limits.max_chunk_tokens) {
-    throw InvalidArgument("base_chunk_tokens must be in [1, max_chunk_tokens " +
-                          std::to_string(limits.max_chunk_tokens) + "], got " +
-                          std::to_string(base_chunk_tokens_));
-  }
-  quanta_.push_back(limits_.alignment);
-  for (const std::int64_t multiple : limits_.preferred_multiples) {
-    const std::int64_t quantum = quanta_.back();
-    const std::int64_t factor = multiple / std::gcd(quantum, multiple);
-    if (factor > 1 && factor <= limits_.max_chunk_tokens / quantum) {
-      quanta_.push_back(factor * quantum);
-    }
+    throw InvalidArgument(
+        "base_chunk_tokens",
+        "in [1, max_chunk_tokens " + std::to_string(limits.max_chunk_tokens) + "]",
+        std::to_string(base_chunk_tokens_));
   }
 }
 
 void ChunkSolver::set_target(double target_ms, Rest rest) {
   if (!(target_ms >= 0.0)) {
-    throw InvalidArgument("target_ms must be >= 0, got " + shown(target_ms));
+    throw InvalidArgument("target_ms", ">= 0", shown(target_ms));
   }
   target_ms_ = target_ms;
   rest_ = rest;
@@ -159,15 +84,13 @@ void ChunkSolver::begin_step(double target_ms, Rest rest) {
   has_prefill_ = false;
 }
 
-// The chunk that spreads the rest over the fewest steps of the capacity, each taking equal time.
-// Greedy chunks would leave a last step of arbitrary size, which costs the pipeline a whole round.
+// The chunk of an equal share of the rest.
 double ChunkSolver::shared_tokens(double remaining_tokens, double num_computed_tokens,
                                   double capacity_ms) const {
-  const RestWork work(model_.coefficients(), remaining_tokens, num_computed_tokens);
-  const double num_steps = work.steps_within(capacity_ms);
-  return std::isfinite(num_steps)
-             ? model_.tokens_within(work.share_ms(num_steps), num_computed_tokens)
-             : std::numeric_limits<double>::infinity();
+  const std::optional<double> share_ms =
+      equal_share_ms(model_.coefficients(), remaining_tokens, num_computed_tokens, capacity_ms);
+  return share_ms ? model_.tokens_within(*share_ms, num_computed_tokens)
+                  : std::numeric_limits<double>::infinity();
 }
 
 // The cap of a chunk in the step as it stands.
@@ -187,27 +110,12 @@ std::int64_t ChunkSolver::cap_tokens(std::int64_t remaining_tokens,
   }
   std::int64_t bounded = to_tokens(bounded_tokens, cap);
   if (bounded < remaining_tokens) {
-    bounded =
-        std::max<std::int64_t>(0, aligned_down(bounded, num_computed_tokens, limits_.alignment));
+    bounded = std::max<std::int64_t>(0, grid_.aligned_down(bounded, num_computed_tokens));
   }
   if (bounded == 0 && !has_prefill_) {
-    bounded = aligned_down(limits_.alignment, num_computed_tokens, limits_.alignment);
+    bounded = grid_.aligned_down(limits_.alignment, num_computed_tokens);
   }
   return std::min(cap, bounded);
-}
-
-// The coarsest multiple that is small beside a chunk.
-std::int64_t ChunkSolver::quantum_tokens(double num_tokens,
-                                         std::int64_t num_computed_tokens) const {
-  std::size_t coarsest = 0;
-  // After a history that does not end on the alignment, first of all the chunk shall.
-  if (num_computed_tokens % limits_.alignment == 0) {
-    while (coarsest + 1 < quanta_.size() &&
-           static_cast<double>(quanta_[coarsest + 1]) <= kQuantumShare * num_tokens) {
-      ++coarsest;
-    }
-  }
-  return quanta_[coarsest];
 }
 
 // The chunk that ends on the alignment, raised to the floor and lowered to the cap; 0 only where
@@ -216,21 +124,19 @@ std::int64_t ChunkSolver::aligned_chunk(std::int64_t num_tokens, std::int64_t nu
                                         std::int64_t quantum, std::int64_t floor_tokens,
                                         std::int64_t cap) const {
   const std::int64_t alignment = limits_.alignment;
-  const std::int64_t aligned = quantum > alignment
-                                   ? num_tokens / quantum * quantum
-                                   : aligned_down(num_tokens, num_computed_tokens, alignment);
+  const std::int64_t aligned = grid_.rounded_down(num_tokens, num_computed_tokens, quantum);
   if (aligned > 0 && aligned >= floor_tokens) {
     return aligned;
   }
   if (has_prefill_) {
     return std::max<std::int64_t>(0, aligned);
   }
-  const std::int64_t raised = aligned_down(std::max<std::int64_t>(floor_tokens, 1) + alignment - 1,
-                                           num_computed_tokens, alignment);
+  const std::int64_t raised = grid_.aligned_down(
+      std::max<std::int64_t>(floor_tokens, 1) + alignment - 1, num_computed_tokens);
   if (raised <= cap) {
     return raised;
   }
-  const std::int64_t below_cap = aligned_down(cap, num_computed_tokens, alignment);
+  const std::int64_t below_cap = grid_.aligned_down(cap, num_computed_tokens);
   return below_cap > 0 ? below_cap : cap;
 }
 
@@ -238,7 +144,8 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
                                        std::int64_t num_computed_tokens,
                                        std::int64_t max_tokens) const {
   if (target_ms_ < 0.0) {
-    throw InvalidArgument("chunk_tokens needs begin_step first");
+    throw InvalidArgument({.field = "target_ms", .value = "none"},
+                          "chunk_tokens needs begin_step first");
   }
   check_count("remaining_tokens", remaining_tokens);
   check_count("num_computed_tokens", num_computed_tokens);
@@ -265,32 +172,32 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
   if (budget_tokens + tolerance >= remaining) {
     wanted_tokens = remaining;
   } else if (rest_ == Rest::shared_out) {
-    // Decodes stay for the steps to come, other prefills do not.
+    // The steps to come will hold the same decodes, but not the prefills of this one.
     const double capacity_ms = has_prefill_ ? target_ms_ - model_.coefficients().constant : left_ms;
     const double shared = shared_tokens(remaining, history, capacity_ms);
     is_shared = shared < wanted_tokens;
     wanted_tokens = std::min(wanted_tokens, shared);
   } else {
-    // Times that were made for certain chunks must not lose one to rounding.
-    wanted_tokens *= 1.0 + kStepTolerance;
+    wanted_tokens *= 1.0 + kRowTolerance;
   }
 
-  // A rest of up to so many tokens is taken whole where else little of it would be left.
-  double admitted_tokens = 0.0;
+  // A rest of up to this many tokens is taken whole if otherwise only little of it would be left.
+  double whole_tokens = 0.0;
   std::int64_t floor_tokens = 0;
   if (is_empty_) {
     const auto base = static_cast<double>(base_chunk_tokens_);
     wanted_tokens = std::lerp(base, wanted_tokens, smooth_factor_);
     floor_tokens = std::min(cap, std::max<std::int64_t>(limits_.min_chunk_tokens, 1));
-    admitted_tokens =
+    whole_tokens =
         std::max(wanted_tokens + tolerance, kFloorStretch * static_cast<double>(floor_tokens));
   }
 
   std::int64_t chunk = std::max(floor_tokens, to_tokens(wanted_tokens, cap));
   if (chunk < remaining_tokens) {
-    // A share is rounded to the nearest multiple, else what rounding leaves adds up to a step.
-    const std::int64_t quantum =
-        quantum_tokens(std::min(wanted_tokens, static_cast<double>(cap)), num_computed_tokens);
+    // A share is rounded to the nearest multiple: if all were rounded down, what they leave would
+    // add up to one more step.
+    const std::int64_t quantum = grid_.quantum_tokens(
+        std::min(wanted_tokens, static_cast<double>(cap)), num_computed_tokens);
     const double reach = is_shared ? 0.5 * static_cast<double>(quantum) : 0.0;
     chunk = aligned_chunk(to_tokens(wanted_tokens + reach, cap), num_computed_tokens, quantum,
                           floor_tokens, cap);
@@ -299,7 +206,7 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
   if (rest_ == Rest::as_it_falls || rest_tokens == 0) {
     return chunk;
   }
-  if (remaining_tokens <= cap && remaining <= admitted_tokens) {
+  if (remaining_tokens <= cap && remaining <= whole_tokens) {
     return remaining_tokens;
   }
   return shortened(chunk, remaining_tokens, num_computed_tokens, floor_tokens, cap);
@@ -309,10 +216,9 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
 std::int64_t ChunkSolver::shortened(std::int64_t chunk, std::int64_t remaining_tokens,
                                     std::int64_t num_computed_tokens, std::int64_t floor_tokens,
                                     std::int64_t cap) const {
-  const std::int64_t shorter =
-      aligned_down(to_tokens(kTailShare * static_cast<double>(remaining_tokens), cap),
-                   num_computed_tokens, limits_.alignment);
-  // A floor that cannot be kept anyway is no reason for a tiny last chunk.
+  const std::int64_t shorter = grid_.aligned_down(
+      to_tokens(kTailShare * static_cast<double>(remaining_tokens), cap), num_computed_tokens);
+  // Where the chunk is below the floor already, the floor does not stop it from being shortened.
   const bool is_allowed = shorter >= floor_tokens || chunk < limits_.min_chunk_tokens;
   return shorter > 0 && is_allowed ? std::min(chunk, shorter) : chunk;
 }
@@ -343,8 +249,7 @@ void ChunkSolver::add_decodes(std::int64_t num_decodes, std::int64_t num_compute
 }
 
 void ChunkSolver::add_chunk(const Chunk& chunk) {
-  check_count("num_tokens", chunk.num_tokens);
-  check_count("num_computed_tokens", chunk.num_computed_tokens);
+  check_chunk(chunk);
   if (chunk.num_tokens == 0) {
     return;
   }

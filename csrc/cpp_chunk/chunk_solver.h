@@ -2,40 +2,17 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <vector>
 
+#include "cpp_chunk/chunk_grid.h"
+#include "cpp_chunk/chunk_limits.h"
 #include "cpp_chunk/latency_model.h"
+#include "cpp_chunk/rest.h"
 #include "cpp_chunk/stages.h"
 #include "cpp_chunk/step.h"
 
 namespace cpp_chunk {
-
-/// \brief What a platform and an engine demand of every chunk.
-struct ChunkLimits {
-  std::int64_t max_chunk_tokens = 0;  ///< cap, the engine's token budget of a step; >= 1
-  std::int64_t min_chunk_tokens = 1;  ///< floor for the first chunk of a step; in [0, cap]
-  std::int64_t alignment = 1;         ///< chunks end on multiples of it; in [1, cap]
-  /// Token counts that kernels like (a MoE tile, tensor parallelism with sequence parallelism,
-  /// twice the prefill context parallel ranks): a chunk is a multiple of as many of them, from
-  /// the front, as are small beside it. Each >= 1.
-  // Without the initializer GCC warns of designated ones that leave it out.
-  // NOLINTNEXTLINE(readability-redundant-member-init)
-  std::vector<std::int64_t> preferred_multiples = {};
-  /// No chunk makes a step of any stage longer than this, but for one alignment step of tokens
-  /// where a prompt would not move on otherwise; > 0.
-  double max_step_ms = std::numeric_limits<double>::infinity();
-
-  /// \throws InvalidArgument when they contradict each other
-  void check() const;
-};
-
-/// \brief What is done with a rest that does not fill its last step.
-enum class Rest : std::uint8_t {
-  shared_out,  ///< spread over the fewest steps of the target, which then take equal time
-  as_it_falls  ///< the last step takes what is left, however little
-};
 
 /// \brief Chooses chunks so that steps take equal time.
 ///
@@ -119,8 +96,6 @@ class ChunkSolver {
   [[nodiscard]] std::int64_t cap_tokens(std::int64_t remaining_tokens,
                                         std::int64_t num_computed_tokens,
                                         std::int64_t max_tokens) const;
-  [[nodiscard]] std::int64_t quantum_tokens(double num_tokens,
-                                            std::int64_t num_computed_tokens) const;
   [[nodiscard]] double shared_tokens(double remaining_tokens, double num_computed_tokens,
                                      double capacity_ms) const;
 
@@ -136,10 +111,9 @@ class ChunkSolver {
   LatencyModel model_;
   std::vector<LatencyModel> other_models_;  ///< of stages that max_step_ms holds on as well
   ChunkLimits limits_;
+  ChunkGrid grid_;
   double smooth_factor_;
   std::int64_t base_chunk_tokens_;
-  /// The alignment, then its least common multiples with the preferred ones; ascending.
-  std::vector<std::int64_t> quanta_;
 
   double target_ms_ = -1.0;  ///< negative until the first begin_step
   Rest rest_ = Rest::shared_out;

@@ -1,30 +1,12 @@
 #pragma once
 
-#include <array>
-#include <charconv>
-#include <cstddef>
 #include <cstdint>
-#include <cstdio>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 
 namespace cpp_chunk {
-
-/// \brief A number that somebody gave, as messages show it: the shortest that reads back as the
-/// same, so that what is just out of range does not look as if it were in it.
-[[nodiscard]] inline std::string shown(double number) {
-  std::array<char, 32> text{};
-  const char* const end = std::to_chars(text.data(), text.data() + text.size(), number).ptr;
-  return {text.data(), static_cast<std::size_t>(end - text.data())};
-}
-
-/// \brief A number that was computed, as messages show it: four digits, whatever its size.
-[[nodiscard]] inline std::string rounded(double number) {
-  std::array<char, 32> text{};
-  const int length = std::snprintf(text.data(), text.size(), "%.4g", number);
-  return {text.data(), static_cast<std::size_t>(length)};
-}
 
 /// \brief Root of every error that the core throws; the message carries the offending values.
 class Error : public std::runtime_error {
@@ -32,10 +14,30 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// \brief The argument that was refused.
+struct WrongArgument {
+  std::string field;  ///< its name
+  std::string value;  ///< what it was, as messages show it
+};
+
 /// \brief An argument lies outside of what its function documents.
 class InvalidArgument : public Error {
  public:
-  using Error::Error;
+  /// \brief The message is "FIELD must be ALLOWED, got VALUE".
+  InvalidArgument(const std::string& field, const std::string& allowed, const std::string& value)
+      : InvalidArgument({.field = field, .value = value},
+                        field + " must be " + allowed + ", got " + value) {}
+
+  /// \brief For what cannot be said so: values that do not fit each other.
+  InvalidArgument(const WrongArgument& wrong, const std::string& message)
+      : Error(message), wrong_(std::make_shared<const WrongArgument>(wrong)) {}
+
+  [[nodiscard]] const std::string& field() const noexcept { return wrong_->field; }
+  [[nodiscard]] const std::string& value() const noexcept { return wrong_->value; }
+
+ private:
+  // Shared, since copying an exception must not throw another one.
+  std::shared_ptr<const WrongArgument> wrong_;
 };
 
 /// \brief Why measured steps cannot carry a latency model.

@@ -9,6 +9,7 @@
 
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/feature_row.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 namespace {
@@ -195,16 +196,19 @@ class Fitter {
  private:
   void check_steps() const {
     if (steps_.size() > workspace_.capacity()) {
-      throw InvalidArgument("the fit workspace holds " + std::to_string(workspace_.capacity()) +
-                            " steps, got " + std::to_string(steps_.size()));
+      throw InvalidArgument({.field = "steps", .value = std::to_string(steps_.size())},
+                            "the fit workspace holds " + std::to_string(workspace_.capacity()) +
+                                " steps, got " + std::to_string(steps_.size()));
     }
     for (std::size_t i = 0; i < steps_.size(); ++i) {
       if (!is_usable(steps_[i])) {
-        throw InvalidArgument("measured step " + std::to_string(i) +
-                              " needs tokens >= 0, at least one new token and a finite latency_ms "
-                              "> 0, got latency_ms " +
-                              shown(steps_[i].latency_ms) + " for " +
-                              shown(steps_[i].features.token_sum) + " tokens");
+        const std::string got = "latency_ms " + shown(steps_[i].latency_ms) + " for " +
+                                shown(steps_[i].features.token_sum) + " tokens";
+        throw InvalidArgument({.field = "steps", .value = got},
+                              "measured step " + std::to_string(i) +
+                                  " needs tokens >= 0, at least one new token and a finite "
+                                  "latency_ms > 0, got " +
+                                  got);
       }
     }
   }

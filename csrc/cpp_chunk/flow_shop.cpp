@@ -48,7 +48,7 @@ double FlowShop::makespan_ms() const noexcept {
   if (times_ <= 1.0) {
     return free_ms_.back();
   }
-  // Sent again, the whole row comes as much later as the stage that has least room says.
+  // Sent again, the whole row follows as soon as the stage that it keeps busy longest has room.
   double period_ms = 0.0;
   for (std::size_t stage = 0; stage < free_ms_.size(); ++stage) {
     period_ms = std::max(period_ms, free_ms_[stage] - first_ms_[stage]);

@@ -16,6 +16,8 @@ namespace cpp_chunk {
 /// stages (vLLM's batch queue): a step enters when the one that many places before it has left.
 /// For S equal stages and times that never fall this is sum(t) + (S-1)*max(t); where a short step
 /// follows long ones it waits for them, and that costs more.
+/// The simulator has a StageTimeline instead, with transfers and busy times: here a target tries
+/// thousands of steps in a millisecond, and each costs a comparison and a sum a stage.
 class FlowShop {
  public:
   /// \param stages outlives this object

@@ -2,9 +2,8 @@
 
 #include <cmath>
 #include <limits>
-#include <string>
 
-#include "cpp_chunk/error.h"
+#include "cpp_chunk/check.h"
 
 namespace cpp_chunk {
 
@@ -13,29 +12,19 @@ LatencyModel::LatencyModel(const Coefficients& coefficients) : coefficients_(coe
                                                        coefficients.linear, coefficients.context,
                                                        coefficients.constant};
   for (std::size_t i = 0; i < kNumCoefficients; ++i) {
-    if (!std::isfinite(values[i]) || values[i] < 0.0) {
-      throw InvalidArgument(std::string(kCoefficientNames[i]) + " must be finite and >= 0, got " +
-                            shown(values[i]));
-    }
+    check_number(kCoefficientNames[i], values[i]);
   }
 }
 
 double LatencyModel::step_ms(std::span<const Chunk> chunks) const {
   for (const Chunk& chunk : chunks) {
-    if (!is_valid(chunk)) {
-      throw InvalidArgument("a chunk's token counts must be in [0, " + std::to_string(kMaxTokens) +
-                            "], got num_tokens " + std::to_string(chunk.num_tokens) +
-                            " and num_computed_tokens " +
-                            std::to_string(chunk.num_computed_tokens));
-    }
+    check_chunk(chunk);
   }
   return step_ms(StepFeatures::of(chunks));
 }
 
 LatencyModel LatencyModel::scaled(double factor) const {
-  if (!(factor >= 0.0) || std::isinf(factor)) {
-    throw InvalidArgument("factor must be finite and >= 0, got " + shown(factor));
-  }
+  check_number("factor", factor);
   return LatencyModel({.quadratic = factor * coefficients_.quadratic,
                        .cross = factor * coefficients_.cross,
                        .linear = factor * coefficients_.linear,
@@ -44,9 +33,7 @@ LatencyModel LatencyModel::scaled(double factor) const {
 }
 
 LatencyModel LatencyModel::with_overhead(double overhead_ms) const {
-  if (!(overhead_ms >= 0.0) || std::isinf(overhead_ms)) {
-    throw InvalidArgument("overhead_ms must be finite and >= 0, got " + shown(overhead_ms));
-  }
+  check_number("overhead_ms", overhead_ms);
   Coefficients coefficients = coefficients_;
   coefficients.constant += overhead_ms;
   return LatencyModel(coefficients);

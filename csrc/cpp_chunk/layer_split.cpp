@@ -31,9 +31,12 @@ double work_ms(const LatencyModel& model, std::int64_t prompt_tokens) {
 std::vector<std::int64_t> default_layer_split(std::int64_t num_layers, std::int64_t num_stages) {
   if (num_stages < 1 || num_stages > kMaxStages || num_layers < num_stages ||
       num_layers > kMaxTokens) {
-    throw InvalidArgument("num_layers must be at least num_stages, and that in [1, " +
-                          std::to_string(kMaxStages) + "], got " + std::to_string(num_layers) +
-                          " layers and " + std::to_string(num_stages) + " stages");
+    const bool is_stages = num_stages < 1 || num_stages > kMaxStages;
+    throw InvalidArgument({.field = is_stages ? "num_stages" : "num_layers",
+                           .value = std::to_string(is_stages ? num_stages : num_layers)},
+                          "num_layers must be at least num_stages, and that in [1, " +
+                              std::to_string(kMaxStages) + "], got " + std::to_string(num_layers) +
+                              " layers and " + std::to_string(num_stages) + " stages");
   }
   std::vector<std::int64_t> layers(static_cast<std::size_t>(num_stages), num_layers / num_stages);
   // The last stage has the norm and the head to compute as well.
@@ -46,12 +49,14 @@ std::vector<std::int64_t> default_layer_split(std::int64_t num_layers, std::int6
 LayerSplit best_layer_split(const Stages& stages, std::int64_t prompt_tokens,
                             std::span<const std::int64_t> layers, const ChunkLimits& limits) {
   if (layers.size() != stages.size()) {
-    throw InvalidArgument("layers must be given for each of " + std::to_string(stages.size()) +
-                          " stages, got " + std::to_string(layers.size()));
+    throw InvalidArgument("layers",
+                          "given for each of " + std::to_string(stages.size()) + " stages",
+                          std::to_string(layers.size()));
   }
   for (const std::int64_t count : layers) {
     if (count < 1 || count > kMaxTokens) {
-      throw InvalidArgument("a stage has at least one layer, got " + std::to_string(count));
+      throw InvalidArgument({.field = "layers", .value = std::to_string(count)},
+                            "a stage has at least one layer, got " + std::to_string(count));
     }
   }
   LayerSplit split;

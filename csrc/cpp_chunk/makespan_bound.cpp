@@ -1,3 +1,5 @@
+#include "cpp_chunk/makespan_bound.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -5,7 +7,6 @@
 #include <vector>
 
 #include "cpp_chunk/backlog_flow.h"
-#include "cpp_chunk/target.h"
 
 // What holds of every plan, for S equal stages and steps of times t_i, the longest of them T:
 //

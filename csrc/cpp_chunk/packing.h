@@ -21,7 +21,7 @@ struct GiveUp {
   double makespan_ms = std::numeric_limits<double>::infinity();  ///< once it cannot get below this
 };
 
-/// \brief Tokens of the same prompt behind these: a prompt as such is its own end.
+/// \brief Tokens of the same prompt that follow these; none follow a whole prompt.
 [[nodiscard]] constexpr std::int64_t tokens_behind(const PromptWork& /*prompt*/) noexcept {
   return 0;
 }
@@ -51,23 +51,24 @@ bool pack_steps(ChunkSolver& solver, std::span<const Prompt> prompts, const Step
       return false;
     }
     solver.begin_step(targets.at(static_cast<std::size_t>(flow_shop.num_steps())), targets.rest());
-    std::int64_t admitted_tokens = solver.limits().max_chunk_tokens;
+    std::int64_t room_tokens = solver.limits().max_chunk_tokens;
     const auto move_on = [&](Prompt& prompt) {
-      const std::int64_t num_tokens = std::min(
-          prompt.num_tokens, solver.chunk_tokens(prompt.num_tokens + tokens_behind(prompt),
-                                                 prompt.num_computed_tokens, admitted_tokens));
+      const std::int64_t num_tokens =
+          std::min(prompt.num_tokens, solver.chunk_tokens(prompt.num_tokens + tokens_behind(prompt),
+                                                          prompt.num_computed_tokens, room_tokens));
       if (num_tokens > 0) {
         const Chunk chunk{.num_tokens = num_tokens,
                           .num_computed_tokens = prompt.num_computed_tokens};
         solver.add_chunk(chunk);
         sink(chunk);
-        admitted_tokens -= num_tokens;
+        room_tokens -= num_tokens;
         prompt.num_tokens -= num_tokens;
         prompt.num_computed_tokens += num_tokens;
       }
       return num_tokens;
     };
-    // A piece of a prompt fills no step at its end: the whole would go on.
+    // A piece that was cut off its prompt ends the step: in the whole backlog the same prompt would
+    // go on.
     const auto is_cut_off = [](const Prompt& prompt) {
       return prompt.num_tokens == 0 && tokens_behind(prompt) > 0;
     };
@@ -77,7 +78,7 @@ bool pack_steps(ChunkSolver& solver, std::span<const Prompt> prompts, const Step
       is_open = is_open && !is_cut_off(prompt);
     }
     std::erase_if(begun, [](const Prompt& prompt) { return prompt.num_tokens == 0; });
-    for (; next < prompts.size() && admitted_tokens > 0 && is_open; ++next) {
+    for (; next < prompts.size() && room_tokens > 0 && is_open; ++next) {
       Prompt prompt = prompts[next];
       if (prompt.num_tokens > 0 && move_on(prompt) == 0) {
         break;

@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/fixed_chunks.h"
 #include "cpp_chunk/packing.h"
@@ -24,10 +25,13 @@ std::int64_t most_steps(const Stages& stages) {
 PromptWork rest_of_prompt(std::int64_t prompt_tokens, std::int64_t num_computed_tokens) {
   if (num_computed_tokens < 0 || prompt_tokens <= num_computed_tokens ||
       prompt_tokens > kMaxTokens) {
+    const bool is_prompt = prompt_tokens < 1 || prompt_tokens > kMaxTokens;
     throw InvalidArgument(
+        {.field = is_prompt ? "prompt_tokens" : "num_computed_tokens",
+         .value = std::to_string(is_prompt ? prompt_tokens : num_computed_tokens)},
         "a plan needs 0 <= num_computed_tokens < prompt_tokens <= " + std::to_string(kMaxTokens) +
-        ", got num_computed_tokens " + std::to_string(num_computed_tokens) + " and prompt_tokens " +
-        std::to_string(prompt_tokens));
+            ", got num_computed_tokens " + std::to_string(num_computed_tokens) +
+            " and prompt_tokens " + std::to_string(prompt_tokens));
   }
   return {.num_tokens = prompt_tokens - num_computed_tokens,
           .num_computed_tokens = num_computed_tokens};
@@ -47,9 +51,10 @@ Plan plan_chunks(const Stages& stages, std::int64_t prompt_tokens, const ChunkLi
   plan.step_targets_ms = targets.step_ms();
   if (!pack_steps(solver, prompts, targets, flow_shop, {.max_steps = most_steps(stages)},
                   [&plan](const Chunk& chunk) { plan.chunks.push_back(chunk.num_tokens); })) {
-    throw InvalidArgument("a plan of " + std::to_string(prompt_tokens) + " tokens in chunks of " +
-                          std::to_string(plan.chunks.front()) + " is too long to list; raise " +
-                          "min_chunk_tokens or alignment");
+    throw InvalidArgument({.field = "prompt_tokens", .value = std::to_string(prompt_tokens)},
+                          "a plan of " + std::to_string(prompt_tokens) + " tokens in chunks of " +
+                              std::to_string(plan.chunks.front()) + " is too long to list; raise " +
+                              "min_chunk_tokens or alignment");
   }
   plan.makespan_ms = flow_shop.makespan_ms();
   return plan;
@@ -58,13 +63,11 @@ Plan plan_chunks(const Stages& stages, std::int64_t prompt_tokens, const ChunkLi
 Plan plan_fixed_chunks(const Stages& stages, std::int64_t prompt_tokens, std::int64_t chunk_tokens,
                        std::int64_t num_computed_tokens) {
   const PromptWork prompt = rest_of_prompt(prompt_tokens, num_computed_tokens);
-  if (chunk_tokens < 1 || chunk_tokens > kMaxTokens) {
-    throw InvalidArgument("chunk_tokens must be in [1, " + std::to_string(kMaxTokens) + "], got " +
-                          std::to_string(chunk_tokens));
-  }
+  check_count("chunk_tokens", chunk_tokens, 1);
   if (prompt.num_tokens / chunk_tokens >= most_steps(stages)) {
-    throw InvalidArgument("a plan of " + std::to_string(prompt_tokens) + " tokens in chunks of " +
-                          std::to_string(chunk_tokens) + " is too long to list");
+    throw InvalidArgument({.field = "chunk_tokens", .value = std::to_string(chunk_tokens)},
+                          "a plan of " + std::to_string(prompt_tokens) + " tokens in chunks of " +
+                              std::to_string(chunk_tokens) + " is too long to list");
   }
   const FixedChunks fixed = cut_into_fixed_chunks(stages, prompt, chunk_tokens, 1);
   const LatencyModel& model = stages[slowest_stage(stages, std::span(&prompt, 1))];

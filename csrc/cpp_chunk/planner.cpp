@@ -7,25 +7,12 @@
 #include <vector>
 
 #include "cpp_chunk/backlog_flow.h"
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/error.h"
+#include "cpp_chunk/number_text.h"
 #include "cpp_chunk/target.h"
 
 namespace cpp_chunk {
-namespace {
-
-// A backlog of this much more or less work has not changed materially: its best target moves by
-// half of that, and the makespan by far less.
-constexpr double kMaterialChange = 0.05;
-
-void check_counts(const Chunk& counts) {
-  if (!is_valid(counts)) {
-    throw InvalidArgument("counts must be in [0, " + std::to_string(kMaxTokens) + "], got " +
-                          std::to_string(counts.num_tokens) + " and " +
-                          std::to_string(counts.num_computed_tokens));
-  }
-}
-
-}  // namespace
 
 ChunkPlanner::ChunkPlanner(const Stages& stages, const PlannerSettings& settings)
     : stages_(stages),
@@ -42,11 +29,12 @@ ChunkPlanner::ChunkPlanner(const Stages& stages, const PlannerSettings& settings
 
 void ChunkPlanner::set_stages(const Stages& stages, std::optional<double> target_ms) {
   if (stages.size() != stages_.size()) {
-    throw InvalidArgument("set_stages needs " + std::to_string(stages_.size()) + " stages, got " +
-                          std::to_string(stages.size()));
+    throw InvalidArgument({.field = "stages", .value = std::to_string(stages.size())},
+                          "set_stages needs " + std::to_string(stages_.size()) + " stages, got " +
+                              std::to_string(stages.size()));
   }
   if (!(target_ms.value_or(0.0) >= 0.0)) {
-    throw InvalidArgument("target_ms must be >= 0, got " + shown(*target_ms));
+    throw InvalidArgument("target_ms", ">= 0", shown(*target_ms));
   }
   stages_ = stages;
   solver_.set_stages(stages_, slowest_stage_);
@@ -68,8 +56,9 @@ void ChunkPlanner::price_by_slowest(std::span<const PromptWork> prompts) {
 
 void ChunkPlanner::set_decodes(std::int64_t num_decodes, std::int64_t num_computed_tokens,
                                std::int64_t tokens_each) {
-  check_counts({.num_tokens = num_decodes, .num_computed_tokens = num_computed_tokens});
-  check_counts({.num_tokens = tokens_each});
+  check_count("num_decodes", num_decodes);
+  check_count("num_computed_tokens", num_computed_tokens);
+  check_count("tokens_each", tokens_each);
   decodes_ = {};
   decodes_.add_decodes(num_decodes, num_computed_tokens, tokens_each);
   // A decode waits for its token: it is in one of the steps in flight, of which there are as many
@@ -77,23 +66,19 @@ void ChunkPlanner::set_decodes(std::int64_t num_decodes, std::int64_t num_comput
   decodes_ *= 1.0 / static_cast<double>(stages_.size());
 }
 
-// What joined is what has been added to the backlog of last time, less what was scheduled since.
-void ChunkPlanner::count_changes(const UncutWork& work, bool is_idle) {
-  const UncutWork left = backlog_;
-  backlog_ = work;
-  if (is_idle) {
-    busy_period_.begin(work);
-  } else if (work.num_tokens > left.num_tokens) {
-    busy_period_.join(work - left, left + in_flight_work());
-  } else if (work.num_tokens < left.num_tokens) {
-    busy_period_.withdraw(left - work);
-    gone_tokens_ += left.num_tokens - work.num_tokens;
+void ChunkPlanner::tell_busy_period(const BacklogChange& change) {
+  if (change.is_idle) {
+    busy_period_.begin(change.joined);
+  } else if (change.joined.num_tokens > 0) {
+    busy_period_.join(change.joined, change.present);
+  } else if (change.gone.num_tokens > 0) {
+    busy_period_.withdraw(change.gone);
   }
 }
 
 // Whether neither the work nor the decodes have changed materially since the target was weighed.
 bool ChunkPlanner::is_as_considered(const UncutWork& work) const {
-  const double considered_ms = considered_.ms(cost());
+  const double considered_ms = ledger_.considered().ms(cost());
   const LatencyModel& model = solver_.model();
   return std::abs(work.ms(cost()) - considered_ms) <= kMaterialChange * considered_ms &&
          std::abs(model.chunks_ms(decodes_) - model.chunks_ms(considered_decodes_)) <=
@@ -108,65 +93,59 @@ void ChunkPlanner::set_backlog(std::span<const PromptWork> prompts, std::size_t 
       work += UncutWork::of(prompt.num_tokens, prompt.num_computed_tokens);
     }
   }
-  const bool is_idle = num_under_way == 0 && in_flight_.empty();
-  count_changes(work, is_idle);
+  const BacklogChange change = ledger_.take_backlog(work, num_under_way);
+  tell_busy_period(change);
   if (settings_.target_ms || prompts.empty()) {
     return;
   }
-  const bool may_fall = is_idle || committed_tokens_ <= 0 ||
-                        static_cast<double>(gone_tokens_) >
-                            kMaterialChange * static_cast<double>(considered_.num_tokens);
+  const bool may_fall = ledger_.may_fall();
   if (!may_fall && is_as_considered(work)) {
     return;
   }
-  considered_ = work;
+  ledger_.consider();
   considered_decodes_ = decodes_;
-  const Stages busy_stages = stages_.with_overhead(decodes_);
-  StepTargets targets = best_step_targets(busy_stages, prompts, settings_.limits);
-  if (!is_idle) {
-    // Beyond this, steps at the cap would be shorter than those after long histories.
-    const double cap_ms =
-        std::min(base_target_ms(stages_[slowest_stage_], settings_.limits.max_chunk_tokens),
-                 settings_.limits.max_step_ms);
-    const double busy_ms = std::min(
-        cap_ms, busy_period_.best_step_ms(
-                    cost(), busy_stages[slowest_stage_].coefficients().constant, other_rounds_));
-    if (busy_ms > targets.longest_ms()) {
-      targets = StepTargets(busy_ms);
-    }
-  }
+  const StepTargets targets = best_targets(prompts, change.is_idle);
   if (may_fall) {
     price_by_slowest(prompts);
-    aim(targets, 0, work);
+    aim(targets, 0);
     return;
   }
   if (targets.longest_ms() <= targets_.longest_ms(step_index_)) {
     return;
   }
-  // A row begins where it has come to the present step time: the pipeline is full already.
+  // The pipeline is full already, so a row of rising times is joined where it reaches the present
+  // one.
   const std::vector<double>& row = targets.step_ms();
   const auto from =
       std::ranges::find_if(row, [this](double step_ms) { return step_ms >= target_ms(); });
   price_by_slowest(prompts);
-  aim(targets, static_cast<std::size_t>(std::distance(row.begin(), from)), work);
+  aim(targets, static_cast<std::size_t>(std::distance(row.begin(), from)));
 }
 
-void ChunkPlanner::aim(const StepTargets& targets, std::size_t step_index, const UncutWork& work) {
+// Those of the backlog alone, or longer ones where the prompts of a busy period joined late.
+StepTargets ChunkPlanner::best_targets(std::span<const PromptWork> prompts, bool is_idle) const {
+  const Stages busy_stages = stages_.with_overhead(decodes_);
+  StepTargets targets = best_step_targets(busy_stages, prompts, settings_.limits);
+  if (is_idle) {
+    return targets;
+  }
+  // Longer steps than this exist only behind long histories: at the front of a prompt the cap on
+  // tokens ends them earlier.
+  const double cap_ms =
+      std::min(base_target_ms(stages_[slowest_stage_], settings_.limits.max_chunk_tokens),
+               settings_.limits.max_step_ms);
+  const double busy_ms = std::min(
+      cap_ms, busy_period_.best_step_ms(cost(), busy_stages[slowest_stage_].coefficients().constant,
+                                        other_rounds_));
+  return busy_ms > targets.longest_ms() ? StepTargets(busy_ms) : targets;
+}
+
+void ChunkPlanner::aim(const StepTargets& targets, std::size_t step_index) {
   targets_ = targets;
   step_index_ = step_index;
-  committed_tokens_ = work.num_tokens;
-  gone_tokens_ = 0;
-  // Also of the step under way, if there is one: begin_step sets it anyhow.
+  ledger_.commit();
+  // For the step under way, if there is one; any other gets its target from begin_step.
   solver_.set_target(targets_.at(step_index_), targets_.rest());
-}
-
-// Prefill work that was scheduled and has not left the last stage.
-UncutWork ChunkPlanner::in_flight_work() const {
-  UncutWork work;
-  for (const InFlight& step : in_flight_) {
-    work += step.work;
-  }
-  return work;
 }
 
 void ChunkPlanner::begin_step() {
@@ -177,21 +156,17 @@ void ChunkPlanner::begin_step() {
 void ChunkPlanner::step_scheduled(std::int64_t step, std::span<const Chunk> prefills) {
   UncutWork work;
   for (const Chunk& chunk : prefills) {
-    check_counts(chunk);
+    check_chunk(chunk);
     work += UncutWork::of(chunk.num_tokens, chunk.num_computed_tokens);
   }
   if (work.num_tokens == 0) {
     return;
   }
-  in_flight_.push_back({.step = step, .work = work});
-  backlog_ -= work;
-  committed_tokens_ -= work.num_tokens;
+  ledger_.step_scheduled(step, work);
   ++step_index_;
 }
 
-void ChunkPlanner::step_left(std::int64_t step) {
-  std::erase_if(in_flight_, [step](const InFlight& inside) { return inside.step <= step; });
-}
+void ChunkPlanner::step_left(std::int64_t step) { ledger_.step_left(step); }
 
 std::int64_t ChunkPlanner::chunk_tokens(const PromptWork& prompt, std::int64_t max_tokens) {
   return solver_.chunk_tokens(prompt.num_tokens, prompt.num_computed_tokens, max_tokens);
@@ -200,7 +175,7 @@ std::int64_t ChunkPlanner::chunk_tokens(const PromptWork& prompt, std::int64_t m
 std::int64_t ChunkPlanner::shared_chunk_tokens(const PromptWork& prompt, std::int64_t max_tokens,
                                                double share) {
   if (!(share > 0.0 && share <= 1.0)) {
-    throw InvalidArgument("share must be in (0, 1], got " + shown(share));
+    throw InvalidArgument("share", "in (0, 1]", shown(share));
   }
   const double shared_ms = share * (target_ms() - cost().constant - decodes_ms_);
   const double most_tokens =

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "cpp_chunk/busy_period.h"
 #include "cpp_chunk/chunk_solver.h"
@@ -13,6 +12,7 @@
 #include "cpp_chunk/step.h"
 #include "cpp_chunk/step_targets.h"
 #include "cpp_chunk/uncut_work.h"
+#include "cpp_chunk/work_ledger.h"
 
 namespace cpp_chunk {
 
@@ -77,16 +77,11 @@ class ChunkPlanner final : public ChunkPolicy {
   [[nodiscard]] double step_ms() const noexcept { return solver_.step_ms(); }
 
  private:
-  struct InFlight {
-    std::int64_t step;
-    UncutWork work;
-  };
-
   void price_by_slowest(std::span<const PromptWork> prompts);
-  void aim(const StepTargets& targets, std::size_t step_index, const UncutWork& work);
-  void count_changes(const UncutWork& work, bool is_idle);
+  void aim(const StepTargets& targets, std::size_t step_index);
+  void tell_busy_period(const BacklogChange& change);
   [[nodiscard]] bool is_as_considered(const UncutWork& work) const;
-  [[nodiscard]] UncutWork in_flight_work() const;
+  [[nodiscard]] StepTargets best_targets(std::span<const PromptWork> prompts, bool is_idle) const;
   [[nodiscard]] const Coefficients& cost() const { return solver_.model().coefficients(); }
 
   Stages stages_;
@@ -95,16 +90,12 @@ class ChunkPlanner final : public ChunkPolicy {
   double other_rounds_ = 0.0;  ///< of the stages besides the slowest, in steps of that one
   ChunkSolver solver_;
   StepTargets targets_;
-  std::size_t step_index_ = 0;         ///< into the row of targets
-  double decodes_ms_ = 0.0;            ///< of the step under way
-  StepFeatures decodes_;               ///< of a step, on average
-  StepFeatures considered_decodes_;    ///< those that the target was last weighed with
-  UncutWork backlog_;                  ///< of last time that is not yet scheduled
-  UncutWork considered_;               ///< of the backlog that the target was last weighed for
-  std::int64_t committed_tokens_ = 0;  ///< that the target was set for and that are still to do
-  std::int64_t gone_tokens_ = 0;       ///< that went away since then without having been done
+  std::size_t step_index_ = 0;       ///< into the row of targets
+  double decodes_ms_ = 0.0;          ///< of the step under way
+  StepFeatures decodes_;             ///< of a step, on average
+  StepFeatures considered_decodes_;  ///< those that the target was last weighed with
+  WorkLedger ledger_;
   BusyPeriod busy_period_;
-  std::vector<InFlight> in_flight_;  ///< steps inside with prefills, oldest first
 };
 
 }  // namespace cpp_chunk

@@ -9,6 +9,7 @@
 #include "cpp_chunk/feature_row.h"
 #include "cpp_chunk/log_ratio.h"
 #include "cpp_chunk/normal_equations.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 namespace {
@@ -59,15 +60,17 @@ PriorFit::PriorFit(std::span<const MeasuredStep> prior, std::size_t max_recent)
     std::ranges::transform(sums, row, sums.begin(), std::plus());
   }
   if (!std::ranges::all_of(sums, [](double sum) { return sum > 0.0; })) {
-    throw InvalidArgument("the prior has a column without a value: it carries no fit");
+    throw InvalidArgument({.field = "prior", .value = "a column without a value"},
+                          "the prior has a column without a value: it carries no fit");
   }
 }
 
 PriorFitReport PriorFit::fit(std::span<const WeightedStep> recent, const LatencyModel& start,
                              double scale) {
   if (recent.size() > inlier_weights_.size()) {
-    throw InvalidArgument("a fit takes at most " + std::to_string(inlier_weights_.size()) +
-                          " recent steps, got " + std::to_string(recent.size()));
+    throw InvalidArgument({.field = "recent", .value = std::to_string(recent.size())},
+                          "a fit takes at most " + std::to_string(inlier_weights_.size()) +
+                              " recent steps, got " + std::to_string(recent.size()));
   }
   const double sigma = sigma_of(recent, start);
   const double prior_step_weight = kPriorWeight / static_cast<double>(prior_.size());

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <optional>
 #include <string>
 
 #include "cpp_chunk/error.h"
@@ -14,6 +15,7 @@
 #include "cpp_chunk/fit.h"
 #include "cpp_chunk/latency_model.h"
 #include "cpp_chunk/normal_equations.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 namespace {
@@ -52,16 +54,36 @@ bool contains(std::span<const Chunk> chunks, const Chunk& chunk) {
   return std::ranges::any_of(chunks, [&](const Chunk& one) { return is_same(one, chunk); });
 }
 
+std::optional<WrongArgument> wrong_in(const ProfileSpace& space) {
+  if (space.smallest_chunk_tokens < 1) {
+    return {
+        {.field = "smallest_chunk_tokens", .value = std::to_string(space.smallest_chunk_tokens)}};
+  }
+  if (space.max_chunk_tokens < space.smallest_chunk_tokens) {
+    return {{.field = "max_chunk_tokens", .value = std::to_string(space.max_chunk_tokens)}};
+  }
+  if (space.max_context_tokens < space.max_chunk_tokens || space.max_context_tokens > kMaxTokens) {
+    return {{.field = "max_context_tokens", .value = std::to_string(space.max_context_tokens)}};
+  }
+  if (space.alignment < 1 || space.alignment > kMaxTokens) {
+    return {{.field = "alignment", .value = std::to_string(space.alignment)}};
+  }
+  if (!(space.longest_pass_ms > 0.0)) {
+    return {{.field = "longest_pass_ms", .value = shown(space.longest_pass_ms)}};
+  }
+  return std::nullopt;
+}
+
 void check(const ProfileSpace& space) {
-  if (space.smallest_chunk_tokens < 1 || space.max_chunk_tokens < space.smallest_chunk_tokens ||
-      space.max_context_tokens < space.max_chunk_tokens || space.max_context_tokens > kMaxTokens ||
-      space.alignment < 1 || space.alignment > kMaxTokens || !(space.longest_pass_ms > 0.0)) {
+  if (const std::optional<WrongArgument> wrong = wrong_in(space)) {
     throw InvalidArgument(
+        *wrong,
         "a profile needs 1 <= smallest_chunk_tokens <= max_chunk_tokens <= max_context_tokens <= " +
-        std::to_string(kMaxTokens) + ", alignment in [1, " + std::to_string(kMaxTokens) +
-        "] and longest_pass_ms > 0, got " + std::to_string(space.smallest_chunk_tokens) + ", " +
-        std::to_string(space.max_chunk_tokens) + ", " + std::to_string(space.max_context_tokens) +
-        ", " + std::to_string(space.alignment) + " and " + shown(space.longest_pass_ms));
+            std::to_string(kMaxTokens) + ", alignment in [1, " + std::to_string(kMaxTokens) +
+            "] and longest_pass_ms > 0, got " + std::to_string(space.smallest_chunk_tokens) + ", " +
+            std::to_string(space.max_chunk_tokens) + ", " +
+            std::to_string(space.max_context_tokens) + ", " + std::to_string(space.alignment) +
+            " and " + shown(space.longest_pass_ms));
   }
 }
 
@@ -287,15 +309,17 @@ std::vector<Chunk> next_passes(const ProfileSpace& space, std::span<const Measur
                                std::size_t num_new, std::size_t num_repeats) {
   check(space);
   if (measured.empty()) {
-    throw InvalidArgument("next_passes needs a measured pass: begin with scouting_passes");
+    throw InvalidArgument({.field = "measured", .value = "none"},
+                          "next_passes needs a measured pass: begin with scouting_passes");
   }
   std::vector<Chunk> taken;
   for (const MeasuredPass& pass : measured) {
     if (!is_valid(pass.chunk) || pass.chunk.num_tokens < 1 || !std::isfinite(pass.latency_ms) ||
         !(pass.latency_ms > 0.0)) {
-      throw InvalidArgument("a measured pass needs tokens and a finite latency_ms > 0, got " +
-                            shown(pass.latency_ms) + " for " +
-                            std::to_string(pass.chunk.num_tokens) + " tokens");
+      const std::string got =
+          shown(pass.latency_ms) + " for " + std::to_string(pass.chunk.num_tokens) + " tokens";
+      throw InvalidArgument({.field = "measured", .value = got},
+                            "a measured pass needs tokens and a finite latency_ms > 0, got " + got);
     }
     taken.push_back(pass.chunk);
   }

@@ -4,16 +4,14 @@
 #include <string>
 #include <utility>
 
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/error.h"
 
 namespace cpp_chunk {
 namespace {
 
 std::vector<LatencyModel> repeated(const LatencyModel& model, std::int64_t num_stages) {
-  if (num_stages < 1 || num_stages > kMaxStages) {
-    throw InvalidArgument("num_stages must be in [1, " + std::to_string(kMaxStages) + "], got " +
-                          std::to_string(num_stages));
-  }
+  check_count("num_stages", num_stages, 1, kMaxStages);
   return {static_cast<std::size_t>(num_stages), model};
 }
 
@@ -21,8 +19,9 @@ std::vector<LatencyModel> repeated(const LatencyModel& model, std::int64_t num_s
 
 Stages::Stages(std::vector<LatencyModel> models) : models_(std::move(models)) {
   if (models_.empty() || models_.size() > static_cast<std::size_t>(kMaxStages)) {
-    throw InvalidArgument("a pipeline has 1 to " + std::to_string(kMaxStages) + " stages, got " +
-                          std::to_string(models_.size()));
+    throw InvalidArgument({.field = "stages", .value = std::to_string(models_.size())},
+                          "a pipeline has 1 to " + std::to_string(kMaxStages) + " stages, got " +
+                              std::to_string(models_.size()));
   }
   are_equal_ = std::ranges::all_of(
       models_, [this](const LatencyModel& model) { return model == models_.front(); });

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "cpp_chunk/chunk_solver.h"
+#include "cpp_chunk/rest.h"
 
 namespace cpp_chunk {
 

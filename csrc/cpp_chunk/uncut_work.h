@@ -8,7 +8,7 @@
 namespace cpp_chunk {
 
 /// \brief Work of prompts or chunks that no cut changes, counted in tokens: it is priced when it is
-/// read, so that other models, or another slowest stage, find nothing in old prices.
+/// read, so that it stays right when the models, or the slowest stage, change.
 ///
 /// A prompt's is that of its chunks together: x*(h + x/2) telescopes.
 struct UncutWork {

@@ -48,7 +48,10 @@ class Error(Exception):
     """Root of every error of cpp_chunk."""
 
 class InvalidArgument(Error, ValueError):
-    """An argument is outside of what its function documents."""
+    """An argument is outside of what its function documents. `field` is its name, `value` what it was, as the message shows it."""
+
+    field: typing.ClassVar[str] = ""
+    value: typing.ClassVar[str] = ""
 
 class FitRefused(Error, ValueError):
     """The measured steps do not carry a latency model. `reason` is one of too_few_points, single_chunk_size, no_history, rank_deficient, bad_residual."""

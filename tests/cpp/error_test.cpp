@@ -2,31 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <limits>
+#include <string>
 
 #include "cpp_chunk/chunk_solver.h"
 #include "cpp_chunk/latency_model.h"
 
 namespace cpp_chunk {
 namespace {
-
-TEST(Shown, ReadsBackAsTheSame) {
-  EXPECT_EQ(shown(0.1), "0.1");
-  EXPECT_EQ(shown(131072.0), "131072");
-  EXPECT_EQ(shown(-1e-9), "-1e-09");
-  EXPECT_EQ(shown(1.0 + 1e-9), "1.000000001");
-  EXPECT_EQ(shown(std::numeric_limits<double>::infinity()), "inf");
-  EXPECT_EQ(shown(std::numeric_limits<double>::quiet_NaN()), "nan");
-  // The longest that there are.
-  EXPECT_EQ(std::stod(shown(-std::numeric_limits<double>::max())),
-            -std::numeric_limits<double>::max());
-  EXPECT_EQ(shown(-2.2250738585072014e-308), "-2.2250738585072014e-308");
-}
-
-TEST(Rounded, HasFourDigits) {
-  EXPECT_EQ(rounded(2.0 / 3.0), "0.6667");
-  EXPECT_EQ(rounded(123456789.0), "1.235e+08");
-}
 
 template <typename Call>
 std::string refusal(const Call& call) {
@@ -47,6 +29,27 @@ TEST(InvalidArgument, ShowsWhatIsJustOutOfRange) {
             "smooth_factor must be in [0, 1], got 1.000000001");
   EXPECT_EQ(refusal([&] { ChunkSolver(model, limits).begin_step(-1e-9); }),
             "target_ms must be >= 0, got -1e-09");
+}
+
+TEST(InvalidArgument, CarriesItsFieldAndValue) {
+  const InvalidArgument error("share", "in (0, 1]", "2");
+  EXPECT_STREQ(error.what(), "share must be in (0, 1], got 2");
+  EXPECT_EQ(error.field(), "share");
+  EXPECT_EQ(error.value(), "2");
+}
+
+TEST(InvalidArgument, NamesTheOneOfSeveralThatIsWrong) {
+  const ChunkLimits limits{.max_chunk_tokens = 100, .min_chunk_tokens = 101};
+  try {
+    limits.check();
+    FAIL() << "a floor above the cap was taken";
+  } catch (const InvalidArgument& error) {
+    EXPECT_STREQ(error.what(),
+                 "min_chunk_tokens must be in [0, max_chunk_tokens], got max_chunk_tokens 100, "
+                 "min_chunk_tokens 101, alignment 1");
+    EXPECT_EQ(error.field(), "min_chunk_tokens");
+    EXPECT_EQ(error.value(), "101");
+  }
 }
 
 }  // namespace

@@ -747,6 +747,12 @@ TEST(ChunkPlanner, RefusesBadArguments) {
   EXPECT_GT(planner.target_ms(), 0.0);  // and is as it was
   const std::array bad{PromptWork{.num_tokens = -1}};
   EXPECT_THROW(planner.set_backlog(bad, 0), InvalidArgument);
+  EXPECT_THROW(
+      ChunkPlanner(equal_stages(), {.limits = kLimits, .target_ms = 10.0}).set_backlog(bad, 0),
+      InvalidArgument);
+  EXPECT_THROW(planner.set_decodes(-1, 0, 1), InvalidArgument);
+  EXPECT_THROW(planner.set_decodes(1, -1, 1), InvalidArgument);
+  EXPECT_THROW(planner.set_decodes(1, 0, -1), InvalidArgument);
   const std::array none{PromptWork{}};
   EXPECT_THROW(planner.set_backlog(none, 0), InvalidArgument);
   EXPECT_THROW((void)planner.chunk_tokens({.num_tokens = -1}, 1), InvalidArgument);

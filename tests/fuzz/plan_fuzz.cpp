@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cpp_chunk/error.h"
+#include "cpp_chunk/makespan_bound.h"
 #include "cpp_chunk/plan.h"
 #include "cpp_chunk/target.h"
 #include "harness.h"

@@ -34,7 +34,23 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-FILES = ("planner", "busy_period", "target", "chunk_solver", "calibrator", "drift", "prior_fit")
+FILES = (
+    "planner",
+    "work_ledger",
+    "busy_period",
+    "target",
+    "step_range",
+    "trials",
+    "equal_step_trials",
+    "fixed_size_trials",
+    "chunk_solver",
+    "chunk_limits",
+    "chunk_grid",
+    "equal_share",
+    "calibrator",
+    "drift",
+    "prior_fit",
+)
 FOLDER = REPOSITORY / "build" / "mutants"
 EXPLAINED = Path(__file__).with_name("explained.toml")
 # Mutants that loop would else be waited for; one that takes so much longer is a mistake too.

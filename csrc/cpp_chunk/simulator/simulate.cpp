@@ -95,14 +95,16 @@ class Simulation {
     if (!scheduler_.form_step(entry.step)) {
       if (in_flight_.is_empty()) {
         throw InvalidArgument(
+            {.field = "policy", .value = "no tokens"},
             "the policy gave no tokens to any request while nothing was in flight: it would wait "
             "for ever");
       }
       return false;
     }
     if (result_.num_steps == kMaxSteps) {
-      throw InvalidArgument("the workload takes more than " + std::to_string(kMaxSteps) +
-                            " steps: give fewer requests, or larger chunks");
+      throw InvalidArgument({.field = "requests", .value = std::to_string(kMaxSteps) + " steps"},
+                            "the workload takes more than " + std::to_string(kMaxSteps) +
+                                " steps: give fewer requests, or larger chunks");
     }
     ++result_.num_steps;
     std::span<StageSpan> spans_ms;
@@ -119,9 +121,10 @@ class Simulation {
     recorded_bytes_ += sizeof(SimulatedStep) + num_stages_ * sizeof(StageSpan) +
                        step.chunks.size() * sizeof(StepChunk);
     if (recorded_bytes_ > kMaxRecordedBytes) {
-      throw InvalidArgument("the recorded steps take more than " +
-                            std::to_string(kMaxRecordedBytes >> 20U) +
-                            " MiB of memory: give fewer requests or larger chunks, or record none");
+      throw InvalidArgument(
+          {.field = "record_steps", .value = "true"},
+          "the recorded steps take more than " + std::to_string(kMaxRecordedBytes >> 20U) +
+              " MiB of memory: give fewer requests or larger chunks, or record none");
     }
     result_.steps.push_back(
         {.stage_spans_ms = std::vector<StageSpan>(num_stages_), .chunks = step.chunks});

@@ -1,6 +1,6 @@
 #include "cpp_chunk/simulator/simulated_pipeline.h"
 
-#include "cpp_chunk/simulator/check.h"
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/stages.h"
 
 namespace cpp_chunk {

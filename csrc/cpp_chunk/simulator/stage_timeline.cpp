@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cpp_chunk/error.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 
@@ -52,8 +53,9 @@ StepTimes StageTimeline::run(const StepFeatures& features, double now_ms,
     }
   }
   if (!std::isfinite(times.leave_ms)) {
-    throw InvalidArgument("the stages' models price a step of " + shown(features.token_sum) +
-                          " tokens beyond all numbers");
+    throw InvalidArgument({.field = "stages", .value = shown(times.leave_ms) + " ms"},
+                          "the stages' models price a step of " + shown(features.token_sum) +
+                              " tokens beyond all numbers");
   }
   return times;
 }

@@ -17,6 +17,8 @@ struct StepTimes {
 
 /// \brief The stages' clocks. Every stage is first in, first out, so a step's whole way is known
 /// when it is scheduled.
+/// Planning has a FlowShop instead, which leaves out transfers and busy times for speed, and lets a
+/// step enter as soon as there is room: here simulate says when.
 class StageTimeline {
  public:
   /// \param pipeline checked; must outlive this object

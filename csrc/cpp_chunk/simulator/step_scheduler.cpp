@@ -6,13 +6,15 @@
 #include <string>
 #include <utility>
 
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/error.h"
-#include "cpp_chunk/simulator/check.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 namespace {
 
-// What a simulation holds in memory a request and a token: beyond this it is somebody's mistake.
+// A simulation keeps something in memory for each request and each token: more than this is taken
+// for a mistake.
 constexpr std::int64_t kMaxRequests = 10'000'000;
 constexpr double kMaxOutputTokens = 1e8;
 
@@ -40,15 +42,16 @@ StepScheduler::StepScheduler(const SimulatedPipeline& pipeline,
         {.index = i,
          .arrival_ms = request.arrival_ms,
          .prompt_tokens = request.prompt_tokens,
-         // Even a prompt that the cache holds whole has to yield its first token.
+         // Even of a prompt that the cache holds whole the last token is computed, for the first
+         // output.
          .num_computed_tokens = std::min(request.cached_tokens, request.prompt_tokens - 1),
          .outputs_left = request.output_tokens});
     prompt_tokens_ += static_cast<double>(progress_.back().work().num_tokens);
     output_tokens_ += static_cast<double>(request.output_tokens);
   }
   if (output_tokens_ > kMaxOutputTokens) {
-    throw InvalidArgument("the output_tokens of all requests must be at most " +
-                          shown(kMaxOutputTokens) + ", got " + shown(output_tokens_));
+    throw InvalidArgument("the output_tokens of all requests", "at most " + shown(kMaxOutputTokens),
+                          shown(output_tokens_));
   }
   std::ranges::stable_sort(progress_, {}, &Progress::arrival_ms);
   times_.resize(requests.size());
@@ -90,10 +93,10 @@ bool StepScheduler::form_step(ScheduledStep& step) {
   step.chunks.clear();
   tell_backlog();
   policy_.begin_step();
-  std::int64_t admitted_tokens = pipeline_.max_num_batched_tokens;
-  schedule_under_way(step, admitted_tokens);
-  schedule_waiting(step, admitted_tokens);
-  if (admitted_tokens == pipeline_.max_num_batched_tokens) {
+  std::int64_t room_tokens = pipeline_.max_num_batched_tokens;
+  schedule_under_way(step, room_tokens);
+  schedule_waiting(step, room_tokens);
+  if (room_tokens == pipeline_.max_num_batched_tokens) {
     return false;
   }
   step.number = ++num_steps_;
@@ -121,17 +124,17 @@ void StepScheduler::tell_backlog() {
   last_told_step_ = num_steps_;
 }
 
-void StepScheduler::schedule_under_way(ScheduledStep& step, std::int64_t& admitted_tokens) {
+void StepScheduler::schedule_under_way(ScheduledStep& step, std::int64_t& room_tokens) {
   kept_.clear();
   std::size_t next = ready_begin_;
-  for (; next < ready_.size() && admitted_tokens > 0; ++next) {
+  for (; next < ready_.size() && room_tokens > 0; ++next) {
     const std::uint32_t request = ready_[next];
     const Progress& progress = progress_[request];
     const bool is_prefill = progress.is_prefilling();
-    const std::int64_t num_tokens = is_prefill ? asked_tokens(progress, admitted_tokens) : 1;
+    const std::int64_t num_tokens = is_prefill ? asked_tokens(progress, room_tokens) : 1;
     if (num_tokens > 0) {
       add(step, request, num_tokens);
-      admitted_tokens -= num_tokens;
+      room_tokens -= num_tokens;
     }
     if (is_prefill && progress.is_prefilling()) {
       kept_.push_back(request);
@@ -146,17 +149,17 @@ void StepScheduler::schedule_under_way(ScheduledStep& step, std::int64_t& admitt
   }
 }
 
-void StepScheduler::schedule_waiting(ScheduledStep& step, std::int64_t& admitted_tokens) {
-  while (admitted_tokens > 0 && num_admitted_ < num_entered_ &&
+void StepScheduler::schedule_waiting(ScheduledStep& step, std::int64_t& room_tokens) {
+  while (room_tokens > 0 && num_admitted_ < num_entered_ &&
          std::cmp_less(num_admitted_ - num_finished_, pipeline_.max_num_seqs)) {
     const auto request = static_cast<std::uint32_t>(num_admitted_);
     const Progress& progress = progress_[request];
-    const std::int64_t num_tokens = asked_tokens(progress, admitted_tokens);
+    const std::int64_t num_tokens = asked_tokens(progress, room_tokens);
     if (num_tokens == 0) {
       return;
     }
     add(step, request, num_tokens);
-    admitted_tokens -= num_tokens;
+    room_tokens -= num_tokens;
     ++num_admitted_;
     if (progress.is_prefilling()) {
       ready_.push_back(request);
@@ -164,16 +167,17 @@ void StepScheduler::schedule_waiting(ScheduledStep& step, std::int64_t& admitted
   }
 }
 
-std::int64_t StepScheduler::asked_tokens(const Progress& progress, std::int64_t admitted_tokens) {
+std::int64_t StepScheduler::asked_tokens(const Progress& progress, std::int64_t room_tokens) {
   const PromptWork work = progress.work();
-  const std::int64_t num_tokens = policy_.chunk_tokens(work, admitted_tokens);
-  const std::int64_t most = std::min(work.num_tokens, admitted_tokens);
+  const std::int64_t num_tokens = policy_.chunk_tokens(work, room_tokens);
+  const std::int64_t most = std::min(work.num_tokens, room_tokens);
   if (num_tokens < 0 || num_tokens > most) {
-    throw InvalidArgument("the policy's chunk_tokens must return a number in [0, " +
-                          std::to_string(most) + "] for request " + std::to_string(progress.index) +
-                          " with " + std::to_string(work.num_tokens) + " tokens left and " +
-                          std::to_string(admitted_tokens) + " admitted, got " +
-                          std::to_string(num_tokens));
+    throw InvalidArgument(
+        {.field = "chunk_tokens", .value = std::to_string(num_tokens)},
+        "the policy's chunk_tokens must return a number in [0, " + std::to_string(most) +
+            "] for request " + std::to_string(progress.index) + " with " +
+            std::to_string(work.num_tokens) + " tokens left and " + std::to_string(room_tokens) +
+            " admitted, got " + std::to_string(num_tokens));
   }
   return num_tokens;
 }
@@ -206,7 +210,7 @@ void StepScheduler::add(ScheduledStep& step, std::uint32_t request, std::int64_t
 }
 
 void StepScheduler::finish_step(const ScheduledStep& step, double now_ms) {
-  // Whoever arrived meanwhile took a free place before one gets free now.
+  // Requests that have arrived since take the places that were free before this step frees others.
   enter_until(now_ms);
   continuing_.clear();
   for (const std::uint32_t request : step.token_requests) {

@@ -27,8 +27,9 @@ struct ScheduledStep {
 /// \brief Forms steps as vLLM's scheduler does: requests under way first, then waiting ones, first
 /// come first served, within the tokens of a step and the requests under way at once.
 ///
-/// A decode waits for the token before it; prefill chunks follow each other through the pipeline.
-/// A waiting prompt that gets nothing ends the step. Work a step is in proportion to what is in it.
+/// A decode waits for the token before it; prefill chunks follow each other through the pipeline. A
+/// waiting prompt that gets nothing ends the step. Forming a step takes time in proportion to what
+/// is in it, however many requests wait.
 class StepScheduler {
  public:
   /// \param pipeline checked; must outlive this object, as must the policy
@@ -84,9 +85,9 @@ class StepScheduler {
   };
 
   void tell_backlog();
-  void schedule_under_way(ScheduledStep& step, std::int64_t& admitted_tokens);
-  void schedule_waiting(ScheduledStep& step, std::int64_t& admitted_tokens);
-  [[nodiscard]] std::int64_t asked_tokens(const Progress& progress, std::int64_t admitted_tokens);
+  void schedule_under_way(ScheduledStep& step, std::int64_t& room_tokens);
+  void schedule_waiting(ScheduledStep& step, std::int64_t& room_tokens);
+  [[nodiscard]] std::int64_t asked_tokens(const Progress& progress, std::int64_t room_tokens);
   void add(ScheduledStep& step, std::uint32_t request, std::int64_t num_tokens);
   void return_to_ready(std::span<const std::uint32_t> requests);
 

@@ -9,8 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/error.h"
-#include "cpp_chunk/simulator/check.h"
+#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 namespace {
@@ -45,10 +46,11 @@ class CutSearch {
         // A last chunk of the cap's length, where the cap is no multiple of the granule.
         max_chunk_tokens_(max_chunk_tokens) {
     if (static_cast<double>(num_cuts_) * static_cast<double>(most_granules_) > kMaxPairs) {
-      throw InvalidArgument("granule_tokens is too fine for " + std::to_string(prompt.num_tokens) +
-                            " tokens in chunks of up to " + std::to_string(max_chunk_tokens) +
-                            ", got " + std::to_string(granule_tokens) + ": at most " +
-                            shown(kMaxPairs) + " pairs of a cut and a chunk's length");
+      throw InvalidArgument({.field = "granule_tokens", .value = std::to_string(granule_tokens)},
+                            "granule_tokens is too fine for " + std::to_string(prompt.num_tokens) +
+                                " tokens in chunks of up to " + std::to_string(max_chunk_tokens) +
+                                ", got " + std::to_string(granule_tokens) + ": at most " +
+                                shown(kMaxPairs) + " pairs of a cut and a chunk's length");
     }
     least_ms_.resize(num_cuts_ + 1);
   }
@@ -231,8 +233,7 @@ Cut best_cut(CutSearch& search, double extra_stages) {
 Plan terapipe_plan(const Stages& stages, std::int64_t prompt_tokens, std::int64_t max_chunk_tokens,
                    std::int64_t granule_tokens, std::int64_t num_computed_tokens) {
   if (!stages.are_equal()) {
-    throw InvalidArgument(
-        "stages must be equal for TeraPipe's dynamic programme, got unequal ones");
+    throw InvalidArgument("stages", "equal for TeraPipe's dynamic programme", "unequal ones");
   }
   check_count("prompt_tokens", prompt_tokens, 1);
   check_count("num_computed_tokens", num_computed_tokens, 0, prompt_tokens - 1);
@@ -245,8 +246,9 @@ Plan terapipe_plan(const Stages& stages, std::int64_t prompt_tokens, std::int64_
   const auto extra_stages = static_cast<double>(stages.size() - 1);
   Cut cut = best_cut(search, extra_stages);
   if (cut.chunks.empty()) {
-    throw InvalidArgument("the stages' model prices a prompt of " + std::to_string(prompt_tokens) +
-                          " tokens beyond all numbers");
+    throw InvalidArgument({.field = "stages", .value = "no finite time"},
+                          "the stages' model prices a prompt of " + std::to_string(prompt_tokens) +
+                              " tokens beyond all numbers");
   }
   Plan plan;
   plan.step_targets_ms = {cut.max_ms};

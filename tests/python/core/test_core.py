@@ -79,6 +79,16 @@ def test_errors_are_a_tree() -> None:
     assert not issubclass(cpp_chunk.Error, ValueError)
 
 
+def test_a_refused_argument_says_its_field_and_value(kimi: cpp_chunk.LatencyModel) -> None:
+    with pytest.raises(cpp_chunk.InvalidArgument) as refused:
+        cpp_chunk.LatencyModel(quadratic=-1e-9, cross=0, linear=1, context=0, constant=0)
+    assert (refused.value.field, refused.value.value) == ("quadratic", "-1e-09")
+    assert str(refused.value) == "quadratic must be finite and >= 0, got -1e-09"
+    with pytest.raises(cpp_chunk.InvalidArgument) as refused:
+        cpp_chunk.plan_fixed_chunks([kimi] * 4, 10, chunk_tokens=0)
+    assert (refused.value.field, refused.value.value) == ("chunk_tokens", "0")
+
+
 def test_wrong_types_are_type_errors(kimi: cpp_chunk.LatencyModel) -> None:
     with pytest.raises(TypeError):
         kimi.step_ms([(1.5, 0)])
@@ -309,9 +319,9 @@ def test_planner_takes_decodes_into_the_target(kimi: cpp_chunk.LatencyModel) -> 
     planner.set_backlog([(131072, 0)], num_under_way=0)
     # A hundred of them are in each of four steps in flight.
     assert planner.target_ms > alone_ms + kimi.step_ms([(1, 4000)] * 100) - kimi.constant
-    with pytest.raises(cpp_chunk.InvalidArgument, match="counts"):
+    with pytest.raises(cpp_chunk.InvalidArgument, match="num_decodes must be in"):
         planner.set_decodes(-1, 0)
-    with pytest.raises(cpp_chunk.InvalidArgument, match="counts"):
+    with pytest.raises(cpp_chunk.InvalidArgument, match="num_tokens must be in"):
         planner.step_scheduled(1, [(-1, 0)])
 
 

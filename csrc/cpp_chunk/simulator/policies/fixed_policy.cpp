@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cpp_chunk/simulator/check.h"
+#include "cpp_chunk/check.h"
 
 namespace cpp_chunk {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cpp_chunk/simulator/check.h"
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/simulator/policies/chunk_rule.h"
 
 namespace cpp_chunk {

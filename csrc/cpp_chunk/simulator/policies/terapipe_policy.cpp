@@ -6,8 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "cpp_chunk/error.h"
 #include "cpp_chunk/plan.h"
-#include "cpp_chunk/simulator/check.h"
 #include "cpp_chunk/simulator/terapipe.h"
 
 namespace cpp_chunk {
@@ -19,8 +19,10 @@ constexpr std::size_t kMaxKept = 1'000'000;
 
 void check_kept(std::size_t num_kept) {
   if (num_kept > kMaxKept) {
-    throw InvalidArgument("the plans of all prompts may have " + std::to_string(kMaxKept) +
-                          " chunks: give prompts of fewer lengths, or a coarser granule_tokens");
+    throw InvalidArgument(
+        {.field = "prompts", .value = std::to_string(num_kept) + " chunks"},
+        "the plans of all prompts may have " + std::to_string(kMaxKept) +
+            " chunks: give prompts of fewer lengths, or a coarser granule_tokens");
   }
 }
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpp_chunk/simulator/check.h"
+#include "cpp_chunk/check.h"
 #include "cpp_chunk/simulator/policies/chunk_rule.h"
 
 namespace cpp_chunk {
