@@ -6,6 +6,7 @@
 
 #include "cpp_chunk/drift.h"
 #include "cpp_chunk/error.h"
+#include "cpp_chunk/fit_data.h"
 #include "cpp_chunk/log_ratio.h"
 
 namespace cpp_chunk {

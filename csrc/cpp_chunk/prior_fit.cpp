@@ -9,6 +9,7 @@
 #include "cpp_chunk/feature_row.h"
 #include "cpp_chunk/log_ratio.h"
 #include "cpp_chunk/normal_equations.h"
+#include "cpp_chunk/robust.h"
 
 namespace cpp_chunk {
 namespace {
@@ -24,10 +25,6 @@ constexpr double kScaleWeight = 2.0;
 // The second weighs by what the first has found, which brings back a model that was far off. With
 // six, errors were the same within 0.03 % of step times, at 10 % of noise.
 constexpr int kIterations = 2;
-// As in the fit of a profile: noise always granted, Tukey's constant, MAD to standard deviation.
-constexpr double kScaleFloor = 0.02;
-constexpr double kTukey = 4.685;
-constexpr double kMadToSigma = 1.4826;
 
 using Equations = NormalEquations<kUnknowns>;
 
@@ -86,8 +83,7 @@ PriorFitReport PriorFit::fit(std::span<const WeightedStep> recent, const Latency
     Equations equations = of_prior;
     for (std::size_t i = 0; i < recent.size(); ++i) {
       const double ratio = log_ratio(report.fit.model, recent[i].step);
-      const double slack = std::max(0.0, 1.0 - std::pow(ratio / (kTukey * sigma), 2));
-      inlier_weights_[i] = recent[i].weight * slack * slack;
+      inlier_weights_[i] = recent[i].weight * bisquare_weight(ratio, sigma);
       // An outlier's row may be beyond what a double holds.
       if (inlier_weights_[i] > 0.0) {
         equations.add(share_row(recent[i].step, scale), 1.0,
@@ -119,7 +115,7 @@ double PriorFit::sigma_of(std::span<const WeightedStep> recent, const LatencyMod
   for (std::size_t i = 0; i < recent.size(); ++i) {
     sorted_[i] = {std::abs(log_ratio(start, recent[i].step)), recent[i].weight};
   }
-  return std::max(kMadToSigma * quantile(recent.size(), 0.5), kScaleFloor);
+  return robust_sigma(quantile(recent.size(), 0.5));
 }
 
 void PriorFit::judge(std::span<const WeightedStep> recent, double prior_step_weight,

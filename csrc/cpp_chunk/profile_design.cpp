@@ -11,7 +11,7 @@
 
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/feature_row.h"
-#include "cpp_chunk/fit.h"
+#include "cpp_chunk/fit_data.h"
 #include "cpp_chunk/latency_model.h"
 #include "cpp_chunk/normal_equations.h"
 

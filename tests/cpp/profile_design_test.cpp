@@ -9,6 +9,7 @@
 
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/fit.h"
+#include "cpp_chunk/fit_data.h"
 
 namespace cpp_chunk {
 namespace {
