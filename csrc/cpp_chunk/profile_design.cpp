@@ -9,11 +9,12 @@
 #include <numbers>
 #include <string>
 
+#include "cpp_chunk/block_qr.h"
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/feature_row.h"
 #include "cpp_chunk/fit_data.h"
 #include "cpp_chunk/latency_model.h"
-#include "cpp_chunk/normal_equations.h"
+#include "cpp_chunk/non_negative_least_squares.h"
 
 namespace cpp_chunk {
 namespace {
@@ -125,28 +126,29 @@ LatencyModel guess_of(std::span<const MeasuredPass> measured) {
   const LatencyModel start = nominal.scaled(*middle);
   LatencyModel guess = start;
   for (int iteration = 0; iteration < kGuessIterations; ++iteration) {
-    NormalEquations<kCosts> equations;
     // Columns in units of the nominal model, so that none is tiny beside another. It has no
     // context cost: there a token of history counts like a cell.
-    const auto scaled_row = [&](const Chunk& chunk, double latency_ms) -> CostVector {
+    const auto scaled_row = [&](const Chunk& chunk, double latency_ms) -> FeatureRow {
       const FeatureRow row = feature_row(features_of(chunk));
       const Coefficients unit = start.coefficients();
-      return CostVector(row[0] * unit.quadratic, row[1] * unit.cross, row[2] * unit.linear,
-                        row[3] * unit.cross, row[4] * unit.constant) /
-             latency_ms;
+      return {row[0] * unit.quadratic / latency_ms, row[1] * unit.cross / latency_ms,
+              row[2] * unit.linear / latency_ms, row[3] * unit.cross / latency_ms,
+              row[4] * unit.constant / latency_ms};
     };
+    BlockQr<kCosts> rows;
     for (const MeasuredPass& pass : measured) {
       const double error = std::abs(guess.step_ms(features_of(pass.chunk)) / pass.latency_ms - 1.0);
-      equations.add(scaled_row(pass.chunk, pass.latency_ms), 1.0, 1.0 / std::max(error, kL1Floor));
+      rows.add(scaled_row(pass.chunk, pass.latency_ms), 1.0,
+               1.0 / std::sqrt(std::max(error, kL1Floor)));
       const double start_ms = start.step_ms(features_of(pass.chunk));
-      equations.add(scaled_row(pass.chunk, start_ms), 1.0, kNominalWeight);
+      rows.add(scaled_row(pass.chunk, start_ms), 1.0, std::sqrt(kNominalWeight));
     }
-    for (int cost = 0; cost < kCosts; ++cost) {
-      CostVector one = CostVector::Zero();
-      one(cost) = 1.0;
-      equations.add(one, 1.0, kRidge);
+    for (std::size_t cost = 0; cost < kNumCoefficients; ++cost) {
+      FeatureRow one{};
+      one[cost] = 1.0;
+      rows.add(one, 1.0, std::sqrt(kRidge));
     }
-    const auto factors = equations.solve();
+    const CostVector factors = solve_non_negative<kCosts>(rows.triangle());
     const Coefficients unit = start.coefficients();
     guess = LatencyModel({.quadratic = factors(0) * unit.quadratic,
                           .cross = factors(1) * unit.cross,

@@ -34,7 +34,16 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-FILES = ("planner", "busy_period", "target", "chunk_solver", "calibrator", "drift", "prior_fit")
+FILES = (
+    "planner",
+    "busy_period",
+    "target",
+    "chunk_solver",
+    "calibrator",
+    "drift",
+    "prior_fit",
+    "robust",
+)
 FOLDER = REPOSITORY / "build" / "mutants"
 EXPLAINED = Path(__file__).with_name("explained.toml")
 # Mutants that loop would else be waited for; one that takes so much longer is a mistake too.
