@@ -6,6 +6,7 @@
 
 #include "cpp_chunk/drift.h"
 #include "cpp_chunk/error.h"
+#include "cpp_chunk/fit_data.h"
 #include "cpp_chunk/log_ratio.h"
 #include "cpp_chunk/number_text.h"
 
@@ -16,9 +17,10 @@ namespace {
 constexpr std::size_t kMaxCapacity = 1'000'000;
 // A step counts half as much as one that came this many steps later.
 constexpr double kHalfLifeSteps = 64.0;
-// A device that has become a million times slower or faster has not drifted.
+// No device becomes a million times slower or faster: such times are measured wrongly.
 constexpr double kMostScaleDecades = 6.0;
-// Steps of fewer tokens tell of the constant alone: they are no evidence of drift.
+// Share of a telling step's token cost from which on a step is evidence of drift: the time of a
+// smaller one is mostly the constant.
 constexpr double kTellingShare = 0.5;
 
 std::size_t checked_capacity(std::size_t capacity) {
@@ -37,7 +39,7 @@ double tokens_ms(const LatencyModel& model, const StepFeatures& features) {
          costs.linear * features.token_sum;
 }
 
-// A step whose tokens cost as much as this tells as much as any: the profile's lower quartile.
+// The token cost from which on a step counts in full: the profile's lower quartile.
 double telling_ms_of(std::span<const MeasuredStep> steps, const LatencyModel& model) {
   std::vector<double> sorted(steps.size());
   std::ranges::transform(steps, sorted.begin(), [&model](const MeasuredStep& step) {
@@ -117,7 +119,8 @@ void Calibrator::follow_drift() {
       log_ratios[num_telling++] = -log_ratio(model_, step);
     }
   }
-  // From one refit to the next, steps that tell little would move it as far as others.
+  // The expected factor stays then: else steps that tell little would move it at every refit, and
+  // in the end as far as others do.
   if (num_telling < kDriftSteps) {
     return;
   }

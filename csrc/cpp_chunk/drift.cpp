@@ -8,8 +8,10 @@ namespace {
 
 // So many must be off to the same side: by chance 1 time in 25.
 constexpr std::ptrdiff_t kFewestOnOneSide = 10;
-// Less is the model's own error in one corner or another; recency follows it anyway.
+// A smaller drift may be the model's error for the steps that run just now. It needs no more than
+// the greater weight of recent steps.
 constexpr double kLeastDrift = 0.08;
+// A median within so many times the model's mean error may be that error.
 constexpr double kNoiseShare = 1.5;
 
 }  // namespace

@@ -10,12 +10,6 @@ namespace {
 // Sizes that need more steps are not compared: what they could gain is below a per cent.
 constexpr std::int64_t kMaxFixedSteps = 8192;
 
-StepFeatures features_of(const Chunk& chunk) {
-  StepFeatures features;
-  features.add(chunk);
-  return features;
-}
-
 }  // namespace
 
 FixedChunks cut_into_fixed_chunks(const Stages& stages, const PromptWork& prompt,
@@ -28,7 +22,7 @@ FixedChunks cut_into_fixed_chunks(const Stages& stages, const PromptWork& prompt
   while (done < end && flow_shop.makespan_ms() <= give_up_ms) {
     const Chunk chunk{.num_tokens = std::min(end - done, num_tokens - done % alignment),
                       .num_computed_tokens = done};
-    flow_shop.add(features_of(chunk));
+    flow_shop.add(StepFeatures::of(chunk));
     fixed.chunks.push_back(chunk);
     done += chunk.num_tokens;
   }

@@ -8,7 +8,8 @@
 
 namespace cpp_chunk {
 
-/// \brief Whatever is farther off is hopeless, and no more than that.
+/// \brief Most that a prediction counts as off. A prediction of 0 has no finite logarithm, and one
+/// that is wrong by this factor is as useless as any that is worse.
 inline constexpr double kFarthestRatio = 1e9;
 
 /// \brief The logarithm of a step's predicted over its measured time; finite, 0 where both are the

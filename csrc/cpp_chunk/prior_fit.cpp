@@ -3,43 +3,42 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <numbers>
 #include <string>
 
+#include "cpp_chunk/block_qr.h"
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/feature_row.h"
 #include "cpp_chunk/log_ratio.h"
-#include "cpp_chunk/normal_equations.h"
+#include "cpp_chunk/non_negative_least_squares.h"
 #include "cpp_chunk/number_text.h"
+#include "cpp_chunk/robust.h"
 
 namespace cpp_chunk {
 namespace {
 
 // The coefficients, and the common factor of the prior.
 constexpr int kUnknowns = static_cast<int>(kNumCoefficients) + 1;
-constexpr int kScale = kUnknowns - 1;
+constexpr std::size_t kScale = kNumCoefficients;
 
 // All steps of the prior together weigh as much as this many recent ones.
 constexpr double kPriorWeight = 6.0;
-// The factor stays where it was unless recent steps say otherwise.
-constexpr double kScaleWeight = 2.0;
+// The factor stays where it was unless recent steps say otherwise: that weighs as two of them.
+constexpr double kScaleRowWeight = std::numbers::sqrt2;
 // The second weighs by what the first has found, which brings back a model that was far off. With
 // six, errors were the same within 0.03 % of step times, at 10 % of noise.
 constexpr int kIterations = 2;
-// As in the fit of a profile: noise always granted, Tukey's constant, MAD to standard deviation.
-constexpr double kScaleFloor = 0.02;
-constexpr double kTukey = 4.685;
-constexpr double kMadToSigma = 1.4826;
 
-using Equations = NormalEquations<kUnknowns>;
+using Rows = BlockQr<kUnknowns>;
 
 // What a step costs for each unknown, as a share of the time it took. Unknowns are the prior's, and
 // steps are as many times slower as expected: so the prior counts the same on a device of any
 // speed.
-Equations::Vector share_row(const MeasuredStep& step, double scale) {
+Rows::Row share_row(const MeasuredStep& step, double scale) {
   const FeatureRow row = feature_row(step.features);
-  Equations::Vector shares = Equations::Vector::Zero();
+  Rows::Row shares{};
   for (std::size_t column = 0; column < kNumCoefficients; ++column) {
-    shares(static_cast<Eigen::Index>(column)) = row[column] * scale / step.latency_ms;
+    shares[column] = row[column] * scale / step.latency_ms;
   }
   return shares;
 }
@@ -76,35 +75,37 @@ PriorFitReport PriorFit::fit(std::span<const WeightedStep> recent, const Latency
   const double prior_step_weight = kPriorWeight / static_cast<double>(prior_.size());
 
   // Prior steps take as many times what they took as the last unknown says.
-  Equations of_prior;
+  Rows of_prior;
   for (const MeasuredStep& step : prior_) {
-    Equations::Vector row = share_row(step, 1.0);
-    row(kScale) = -1.0;
-    of_prior.add(row, 0.0, prior_step_weight);
+    Rows::Row row = share_row(step, 1.0);
+    row[kScale] = -1.0;
+    of_prior.add(row, 0.0, std::sqrt(prior_step_weight));
   }
-  of_prior.add(Equations::Vector::Unit(kScale), 1.0, kScaleWeight);
+  Rows::Row scale_row{};
+  scale_row[kScale] = 1.0;
+  of_prior.add(scale_row, 1.0, kScaleRowWeight);
 
   PriorFitReport report{.fit = {.model = start}};
   for (int iteration = 0; iteration < kIterations; ++iteration) {
-    Equations equations = of_prior;
+    Rows rows = of_prior;
     for (std::size_t i = 0; i < recent.size(); ++i) {
       const double ratio = log_ratio(report.fit.model, recent[i].step);
-      const double slack = std::max(0.0, 1.0 - std::pow(ratio / (kTukey * sigma), 2));
-      inlier_weights_[i] = recent[i].weight * slack * slack;
+      inlier_weights_[i] = recent[i].weight * bisquare_weight(ratio, sigma);
       // An outlier's row may be beyond what a double holds.
       if (inlier_weights_[i] > 0.0) {
-        equations.add(share_row(recent[i].step, scale), 1.0,
-                      inlier_weights_[i] * std::pow(logarithmic(ratio), 2));
+        rows.add(share_row(recent[i].step, scale), 1.0,
+                 std::sqrt(inlier_weights_[i]) * logarithmic(ratio));
       }
     }
-    const Equations::Vector solution = equations.solve();
+    const Triangle<kUnknowns> triangle = rows.triangle();
+    const Eigen::Matrix<double, kUnknowns, 1> solution = solve_non_negative<kUnknowns>(triangle);
     FeatureRow values{};
     for (std::size_t column = 0; column < kNumCoefficients; ++column) {
       values[column] = solution(static_cast<Eigen::Index>(column)) * scale;
       report.fit.at_bound[column] = values[column] <= 0.0;
     }
-    report.scale = scale * solution(kScale);
-    report.fit.condition_number = equations.condition_number<static_cast<int>(kNumCoefficients)>();
+    report.scale = scale * solution(static_cast<Eigen::Index>(kScale));
+    report.fit.condition_number = condition_number<static_cast<int>(kNumCoefficients)>(triangle);
     const bool is_finite = std::ranges::all_of(values, [](double v) { return std::isfinite(v); });
     if (!is_finite || !(report.fit.condition_number <= kMaxConditionNumber)) {
       throw FitRefused(RefusalReason::rank_deficient,
@@ -122,7 +123,7 @@ double PriorFit::sigma_of(std::span<const WeightedStep> recent, const LatencyMod
   for (std::size_t i = 0; i < recent.size(); ++i) {
     sorted_[i] = {std::abs(log_ratio(start, recent[i].step)), recent[i].weight};
   }
-  return std::max(kMadToSigma * quantile(recent.size(), 0.5), kScaleFloor);
+  return robust_sigma(quantile(recent.size(), 0.5));
 }
 
 void PriorFit::judge(std::span<const WeightedStep> recent, double prior_step_weight,

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "cpp_chunk/fit.h"
+#include "cpp_chunk/fit_report.h"
 #include "cpp_chunk/latency_model.h"
 #include "cpp_chunk/step.h"
 

@@ -14,6 +14,8 @@ inline constexpr std::int64_t kMaxTokens = 1'000'000'000'000;
 struct Chunk {
   std::int64_t num_tokens = 0;           ///< new tokens (x)
   std::int64_t num_computed_tokens = 0;  ///< tokens of the same request computed before (h)
+
+  friend constexpr bool operator==(const Chunk&, const Chunk&) noexcept = default;
 };
 
 /// \brief What is left of one prompt.
@@ -64,6 +66,13 @@ struct StepFeatures {
     token_sum *= factor;
     context_sum *= factor;
     return *this;
+  }
+
+  /// \brief Of a step of one chunk.
+  [[nodiscard]] static constexpr StepFeatures of(const Chunk& chunk) noexcept {
+    StepFeatures features;
+    features.add(chunk);
+    return features;
   }
 
   [[nodiscard]] static constexpr StepFeatures of(std::span<const Chunk> chunks) noexcept {

@@ -9,34 +9,12 @@
 #include <vector>
 
 #include "cpp_chunk/error.h"
+#include "profile_steps.h"
 
 namespace cpp_chunk {
 namespace {
 
-LatencyModel truth() {
-  return LatencyModel({.quadratic = 6.5e-7,
-                       .cross = 5.0e-7,
-                       .linear = 6.03e-3,
-                       .context = 5.39e-4,
-                       .constant = 43.6});
-}
-
-MeasuredStep measured(const LatencyModel& model, const Chunk& chunk, double factor = 1.0) {
-  MeasuredStep step;
-  step.features.add(chunk);
-  step.latency_ms = factor * model.step_ms(step.features);
-  return step;
-}
-
-std::vector<MeasuredStep> prior() {
-  std::vector<MeasuredStep> steps;
-  for (const std::int64_t num_tokens : {8192, 4096, 1024, 256}) {
-    for (const std::int64_t history : {0, 4096, 16384, 65536}) {
-      steps.push_back(measured(truth(), {num_tokens, history}));
-    }
-  }
-  return steps;
-}
+std::vector<MeasuredStep> prior() { return profile(truth()); }
 
 std::vector<WeightedStep> repeated(const MeasuredStep& step, std::size_t times) {
   std::vector<WeightedStep> steps;

@@ -9,6 +9,7 @@
 
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/fit.h"
+#include "cpp_chunk/fit_data.h"
 
 namespace cpp_chunk {
 namespace {
@@ -31,15 +32,11 @@ MeasuredStep step_of(const Chunk& chunk) {
 }
 
 double step_ms(const LatencyModel& model, const Chunk& chunk) {
-  return model.step_ms(std::span(&chunk, 1));
-}
-
-bool is_same(const Chunk& a, const Chunk& b) {
-  return a.num_tokens == b.num_tokens && a.num_computed_tokens == b.num_computed_tokens;
+  return model.step_ms(StepFeatures::of(chunk));
 }
 
 std::ptrdiff_t count(const std::vector<Chunk>& chunks, const Chunk& chunk) {
-  return std::ranges::count_if(chunks, [&](const Chunk& one) { return is_same(one, chunk); });
+  return std::ranges::count(chunks, chunk);
 }
 
 std::vector<MeasuredPass> measure(const LatencyModel& model, const std::vector<Chunk>& chunks) {
@@ -144,7 +141,7 @@ TEST(ProfileDesign, ScoutsAreDistinctAndInside) {
     EXPECT_EQ(count(scouts, scout), 1);
     EXPECT_LE(scout.num_tokens, 512);
   }
-  EXPECT_TRUE(is_same(scouts.front(), {32, 0}));
+  EXPECT_EQ(scouts.front(), (Chunk{32, 0}));
 }
 
 TEST(ProfileDesign, NewPassesAreNewAndRepeatsWereMeasuredOnce) {
@@ -164,10 +161,10 @@ TEST(ProfileDesign, EndsWhereThereIsNoMore) {
       .smallest_chunk_tokens = 64, .max_chunk_tokens = 64, .max_context_tokens = 64};
   const std::vector<Chunk> scouts = scouting_passes(one_size);
   ASSERT_EQ(scouts.size(), 1U);
-  EXPECT_TRUE(is_same(scouts.front(), {64, 0}));
+  EXPECT_EQ(scouts.front(), (Chunk{64, 0}));
   const auto chosen = next_passes(one_size, measure(attention_bound(), scouts), 5, 5);
   ASSERT_EQ(chosen.size(), 1U);  // the scout again
-  EXPECT_TRUE(is_same(chosen.front(), {64, 0}));
+  EXPECT_EQ(chosen.front(), (Chunk{64, 0}));
 }
 
 TEST(ProfileDesign, StaysInsideSpacesOfAnySize) {
@@ -234,7 +231,7 @@ TEST(ProfileDesign, ChoosesWhatAFitNeedsWhereEverythingTakesLonger) {
 TEST(ProfileDesign, IsDeterministic) {
   const auto scouts = measure(attention_bound(), scouting_passes(usual()));
   const auto first = next_passes(usual(), scouts, 5, 2);
-  EXPECT_TRUE(std::ranges::equal(first, next_passes(usual(), scouts, 5, 2), is_same));
+  EXPECT_EQ(first, next_passes(usual(), scouts, 5, 2));
 }
 
 struct Truth {

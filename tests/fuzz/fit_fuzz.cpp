@@ -6,6 +6,7 @@
 #include "cpp_chunk/calibrator.h"
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/fit.h"
+#include "cpp_chunk/fit_data.h"
 #include "harness.h"
 #include "require.h"
 #include "require_sound.h"

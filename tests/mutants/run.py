@@ -50,6 +50,7 @@ FILES = (
     "calibrator",
     "drift",
     "prior_fit",
+    "robust",
 )
 FOLDER = REPOSITORY / "build" / "mutants"
 EXPLAINED = Path(__file__).with_name("explained.toml")
