@@ -37,6 +37,11 @@ TEST(EqualShare, DearQuadraticWorkShrinksWithEachCut) {
   EXPECT_NEAR(equal_share_ms(cost, 20.0, 0.0, 49.0).value_or(0.0), 200.0 / 9.0, 1e-9);
 }
 
+TEST(EqualShare, IsOfOneStepWhereOnlyCutsCost) {
+  // Alone the chunk has no history; behind each other, chunks would have some.
+  EXPECT_EQ(equal_share_ms({.cross = 1.0}, 4.0, 0.0, 1.0), 0.0);
+}
+
 TEST(EqualShare, IsNothingWhereTheHistoryAloneIsTooMuch) {
   const Coefficients cost{.linear = 1.0, .context = 0.1};
   EXPECT_FALSE(equal_share_ms(cost, 20.0, 90.0, 10.0).has_value());

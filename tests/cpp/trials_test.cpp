@@ -84,8 +84,13 @@ TEST_F(TrialsTest, AreOfASampleWhereTheBacklogTakesManyFullSteps) {
 }
 
 TEST_F(TrialsTest, TryNoPlanOfMoreStepsThanAreLeft) {
-  EXPECT_TRUE(trials().can_try(3000.0));
-  EXPECT_FALSE(trials().can_try(4000.0));
+  Trials tried = trials();
+  EXPECT_TRUE(tried.can_try(3600.0));
+  EXPECT_FALSE(tried.can_try(4000.0));
+  // A token a step, until it is behind full steps: some hundreds of steps are used up.
+  tried.run(11.0);
+  EXPECT_FALSE(tried.can_try(3600.0));
+  EXPECT_TRUE(tried.can_try(3000.0));
 }
 
 }  // namespace

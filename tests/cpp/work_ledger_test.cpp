@@ -44,7 +44,9 @@ TEST(WorkLedger, WhatWasScheduledHasNeitherJoinedNorGone) {
   const BacklogChange change = ledger.take_backlog(tokens(900), 1);
   EXPECT_FALSE(change.is_idle);
   EXPECT_EQ(change.joined.num_tokens, 0);
+  EXPECT_EQ(change.present.num_tokens, 0);
   EXPECT_EQ(change.gone.num_tokens, 0);
+  EXPECT_EQ(change.gone.attended_tokens, 0.0);
 }
 
 TEST(WorkLedger, WhatJoinedFindsWhatWaitsAndWhatIsInFlight) {
