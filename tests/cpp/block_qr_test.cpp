@@ -53,7 +53,7 @@ TEST(BlockQr, ConditionIsThatOfScaledColumns) {
   oblique.add({1.0, 0.5}, 0.0, 1.0);
   oblique.add({0.0, std::sqrt(0.75)}, 0.0, 1.0);
   EXPECT_NEAR(condition_number<2>(oblique.triangle()), std::sqrt(3.0), 1e-12);
-  // Where the columns' lengths agree to all digits that squares would have.
+  // At so small an angle the cosine is 1 in double: from squares, the columns would be dependent.
   BlockQr<2> narrow;
   narrow.add({1.0, 1.0}, 0.0, 1.0);
   narrow.add({0.0, 1e-10}, 0.0, 1.0);

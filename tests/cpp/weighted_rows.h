@@ -11,7 +11,7 @@
 
 namespace cpp_chunk {
 
-constexpr int kUnknowns = 5;
+inline constexpr int kUnknowns = 5;
 using Unknowns = Eigen::Matrix<double, kUnknowns, 1>;
 
 struct WeightedRow {
