@@ -10,7 +10,7 @@ install(TARGETS cpp_chunk EXPORT cpp_chunkConfig
 install(DIRECTORY csrc/cpp_chunk
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
   # Fits are computed with it, in Eigen's types: no interface has them.
-  FILES_MATCHING PATTERN "*.h" 
+  FILES_MATCHING PATTERN "*.h"
   REGEX "/(block_qr|non_negative_least_squares|prediction_variance|robust_regression)\\.h$" EXCLUDE)
 install(EXPORT cpp_chunkConfig NAMESPACE cpp_chunk::
   DESTINATION ${CPP_CHUNK_CONFIG_DIR} COMPONENT development)
