@@ -154,7 +154,8 @@ ifeq ($(strip $(PYTEST_ARGS)),)
 	$(call say,pytest: real engines, one after the other)
 	@$(PY) -m pytest --durations=10 tests/engine
 	$(call say,pytest: all else, a process for each core)
-	@$(PY) -m pytest --durations=10 --ignore=tests/engine --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	@$(PY) -m pytest --durations=10 --numprocesses=auto --maxprocesses=4 --dist=loadfile \
+		tests/python tests/properties tests/scheduler tests/ascend
 else
 	$(call say,pytest)
 	@$(PY) -m pytest $(PYTEST_ARGS)

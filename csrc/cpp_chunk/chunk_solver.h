@@ -8,7 +8,7 @@
 #include "cpp_chunk/chunk_grid.h"
 #include "cpp_chunk/chunk_limits.h"
 #include "cpp_chunk/latency_model.h"
-#include "cpp_chunk/rest.h"
+#include "cpp_chunk/rest_handling.h"
 #include "cpp_chunk/stages.h"
 #include "cpp_chunk/step.h"
 

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "cpp_chunk/rest.h"
+#include "cpp_chunk/rest_handling.h"
 
 namespace cpp_chunk {
 

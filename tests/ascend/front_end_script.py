@@ -55,9 +55,9 @@ def _facts_of(model: str, case: Case, pickled: Path) -> dict[str, Any]:
 
 def _read_sources_once() -> None:
     """A server makes one configuration. This process makes many, over the same sources."""
-    from cpp_chunk import compat
+    from cpp_chunk.compat import installed
 
-    compat.check_installed = functools.cache(compat.check_installed)
+    installed.check_installed = functools.cache(installed.check_installed)
 
 
 def main(model: str, mode: str, folder: Path) -> None:

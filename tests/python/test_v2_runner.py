@@ -28,7 +28,7 @@ import numpy as np
 import pytest
 from cpp_chunk.assembly import startup
 from cpp_chunk.assembly.patches import apply_engine
-from cpp_chunk.engine.calibration import feedback
+from cpp_chunk.engine.calibration import refits
 from cpp_chunk.patching.places import EXECUTOR, LAZY_RECEIVE, SCHEDULER, TOKENS_V2
 from cpp_chunk.records import file_thread
 from cpp_chunk.records.cache_dir import CACHE_DIR_VARIABLE
@@ -643,7 +643,7 @@ def test_a_prompt_is_cut_by_the_plan_and_the_pipeline_counts_as_idle_after_it(
     start: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Refits end when they do, and move a chunk by a block.
-    monkeypatch.setattr(feedback, "_REFIT_EVERY_SAMPLES", 1_000_000)
+    monkeypatch.setattr(refits, "_REFIT_EVERY_SAMPLES", 1_000_000)
     engine = start()
     chunks: dict[str, list[int]] = {}
     for name, num_tokens in {"first": 8_000, "long": 30_000, "second": 8_000}.items():
@@ -677,7 +677,7 @@ def test_a_trace_that_cannot_be_written_costs_one_warning(
         engine.add(name, 30_000)
         engine.run()
     served = engine.scheduler._cpp_chunk_feedback
-    assert served._trace.wait(60)
+    assert served._report.trace.wait(60)
     assert [words.partition(":")[0] for words in said] == ["the trace cannot be written"]
     assert engine.scheduler._cpp_chunk_chooser is engine.chooser
     assert engine.planner.target_ms is not None

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 HOOK = "_mamba_block_aligned_split"
 FLAG = "need_mamba_block_aligned_split"
-# What waits: in the order in which vLLM admits from them; not every release has all.
-WAITING_QUEUES = ("kv_holding_waiting", "skipped_waiting", "waiting")
 # vLLM's name, in `schedule()`, for a request whose KV is loaded while steps go on.
 _ASYNCHRONOUS_LOAD = "load_kv_async"
 _PARAMETERS = (

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cpp_chunk._core import MAX_TOLD_PROMPTS
-from cpp_chunk.compat.scheduler_shape import WAITING_QUEUES
 from cpp_chunk.engine.book import DECODE_REMAINING_TOKENS
 
 if TYPE_CHECKING:
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from vllm.v1.request import Request
 
     from cpp_chunk.engine.prefix_hits import PrefixHits
+
+# The queues of what waits, in the order in which vLLM admits from them; not every release has all.
+WAITING_QUEUES = ("kv_holding_waiting", "skipped_waiting", "waiting")
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cpp_chunk.engine import rpc_futures
-from cpp_chunk.worker import device, first_step, guarded_call, pass_guard, timer
+from cpp_chunk.worker import device_name, first_step, guarded_call, pass_guard, timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ class StageTimers:
 
     def device_name(self) -> str:
         """What the first worker's device calls itself."""
-        name: str = self._call(device.name)[0]
+        name: str = self._call(device_name.name)[0]
         return name
 
     def read_now(self, after_step_id: int) -> StageTimes:

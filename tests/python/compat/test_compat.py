@@ -17,9 +17,10 @@ from cpp_chunk.compat.release import (
     supported_range,
 )
 from cpp_chunk.compat.relied_on import Reliance, ledger
-from cpp_chunk.compat.scheduler_shape import FLAG, WAITING_QUEUES
+from cpp_chunk.compat.scheduler_shape import FLAG
 from cpp_chunk.compat.source_check import Problems, check_ledger, check_vllm
 from cpp_chunk.compat.sources import Found, Sources, parameters
+from cpp_chunk.engine.backlog import WAITING_QUEUES
 from packaging.version import Version
 
 from tests.releases.ascend_rows import scheduler_classes

@@ -74,11 +74,12 @@ def test_what_the_engine_writes_is_read(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("CPP_CHUNK_TRACE_FILE", str(path))
     trace = Trace()
     trace.write("profile_pass", num_tokens=8)
-    trace.write_models("profile", models, reports[0], gap_ms=0.25)
+    fitted = [report.model for report in reports]
+    trace.write_models("profile", fitted, reports[0], gap_ms=0.25)
     trace.flush()
     assert trace.wait(30)
     profile = read_profile(path)
-    assert profile.to_models() == [report.model for report in reports]
+    assert profile.to_models() == fitted
     assert profile.gap_ms == 0.25
 
 
