@@ -74,7 +74,7 @@ Calibrator::Calibrator(std::span<const MeasuredStep> profile, std::size_t capaci
     prior_.emplace(believed, capacity_);
     telling_ms_ = telling_ms_of(believed, model_);
   } catch (const FitRefused&) {
-    // Without a prior every refit is over all steps alike.
+    prior_.reset();  // then every refit is over all steps alike
   }
 }
 

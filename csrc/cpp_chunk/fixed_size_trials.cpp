@@ -1,5 +1,6 @@
 #include "cpp_chunk/fixed_size_trials.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -17,10 +18,10 @@ void try_fixed_sizes(const Stages& stages, const LatencyModel& model, const Prom
     if (fixed.makespan_ms >= limit_ms) {
       continue;
     }
-    std::vector<double> step_ms;
-    for (const Chunk& chunk : fixed.chunks) {
-      step_ms.push_back(model.step_ms(std::span(&chunk, 1)));
-    }
+    std::vector<double> step_ms(fixed.chunks.size());
+    std::ranges::transform(fixed.chunks, step_ms.begin(), [&model](const Chunk& chunk) {
+      return model.step_ms(StepFeatures::of(chunk));
+    });
     trials.run_row(step_ms);
   }
 }

@@ -33,8 +33,8 @@ void ChunkPlanner::set_stages(const Stages& stages, std::optional<double> target
                           "set_stages needs " + std::to_string(stages_.size()) + " stages, got " +
                               std::to_string(stages.size()));
   }
-  if (!(target_ms.value_or(0.0) >= 0.0)) {
-    throw InvalidArgument("target_ms", ">= 0", shown(*target_ms));
+  if (const double given_ms = target_ms.value_or(0.0); !(given_ms >= 0.0)) {
+    throw InvalidArgument("target_ms", ">= 0", shown(given_ms));
   }
   stages_ = stages;
   solver_.set_stages(stages_, slowest_stage_);
