@@ -439,6 +439,10 @@ TEST(ChunkSolver, RefusesContradictions) {
   EXPECT_THROW(ChunkSolver(model, limits(10), 1.0, 0), InvalidArgument);
 }
 
+TEST(ChunkSolver, RefusesBadLimits) {
+  EXPECT_THROW(ChunkSolver(LatencyModel({.linear = 1.0}), limits(0)), InvalidArgument);
+}
+
 TEST(ChunkSolver, RefusesBadCalls) {
   ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(10));
   EXPECT_THROW((void)solver.chunk_tokens(1, 0, 1), InvalidArgument);  // no begin_step

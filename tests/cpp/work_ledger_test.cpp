@@ -29,6 +29,12 @@ TEST(WorkLedger, AnIdlePipelineFindsAllThatWaitsNew) {
   EXPECT_TRUE(ledger.may_fall());
 }
 
+TEST(WorkLedger, AnIdlePipelineRemembersNothingOfWhatWaitedBefore) {
+  WorkLedger ledger;
+  ledger.take_backlog(tokens(1000), 0);
+  EXPECT_EQ(ledger.take_backlog(tokens(60), 0).joined.num_tokens, 60);
+}
+
 TEST(WorkLedger, IsIdleOnlyWithoutPromptsUnderWayAndStepsInside) {
   WorkLedger ledger;
   EXPECT_FALSE(ledger.take_backlog(tokens(10), 1).is_idle);
