@@ -41,7 +41,6 @@ void ChunkPlanner::set_stages(const Stages& stages, std::optional<double> target
   settings_.target_ms = target_ms;
   if (target_ms) {
     targets_ = StepTargets(*target_ms);
-    step_index_ = 0;
     solver_.set_target(*target_ms);
   }
 }
@@ -71,7 +70,7 @@ void ChunkPlanner::tell_busy_period(const BacklogChange& change) {
     busy_period_.begin(change.joined);
   } else if (change.joined.num_tokens > 0) {
     busy_period_.join(change.joined, change.present);
-  } else if (change.gone.num_tokens > 0) {
+  } else {
     busy_period_.withdraw(change.gone);
   }
 }

@@ -757,6 +757,7 @@ TEST(ChunkPlanner, RefusesBadArguments) {
   EXPECT_THROW(planner.set_backlog(none, 0), InvalidArgument);
   EXPECT_THROW((void)planner.chunk_tokens({.num_tokens = -1}, 1), InvalidArgument);
   EXPECT_THROW(planner.add_chunk({.num_tokens = -1}), InvalidArgument);
+  EXPECT_THROW(planner.step_scheduled(1, std::array{Chunk{.num_tokens = -1}}), InvalidArgument);
 }
 
 }  // namespace

@@ -47,6 +47,15 @@ TEST_F(TrialsTest, NoStepIsLongerThanMaxStep) {
   EXPECT_LE(tried.best_makespan_ms(), 7 * 260.0);
 }
 
+TEST_F(TrialsTest, NoStepIsLongerThanMaxStepOnAnyStage) {
+  // The second stage takes longest, and the first one prices.
+  stages_ =
+      Stages({LatencyModel({.linear = 1.0, .constant = 10.0}), LatencyModel({.linear = 2.0})});
+  limits_.max_step_ms = 500.0;
+  // Four steps of 250 tokens: the second stage begins when the first one has done with the first.
+  EXPECT_DOUBLE_EQ(trials().best_makespan_ms(), 260.0 + 4 * 500.0);
+}
+
 TEST_F(TrialsTest, LookBetweenTwoTargets) {
   Trials tried = trials();
   tried.run_between(110.0, 1010.0);
