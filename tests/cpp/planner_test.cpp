@@ -314,6 +314,10 @@ TEST(ChunkPlanner, DecodesMakeStepsLonger) {
   EXPECT_GT(decodes_ms, 200.0);
   // Each step pays for them: fewer and longer steps, so more than just what they cost.
   EXPECT_GT(planner.target_ms(), best_ms(131'072) + decodes_ms);
+  StepFeatures decodes;
+  decodes.add_decodes(100, 100 * kDecodeHistory);
+  EXPECT_DOUBLE_EQ(planner.target_ms(),
+                   best_target_ms(equal_stages().with_overhead(decodes), prompt, kLimits));
   EXPECT_GT(planner.chunk_tokens(prompt[0], kCap),
             plan_chunks(equal_stages(), 131'072, kLimits).chunks.front());
 }
