@@ -75,7 +75,7 @@ Plan plan_fixed_chunks(const Stages& stages, std::int64_t prompt_tokens, std::in
   plan.makespan_ms = fixed.makespan_ms;
   for (const Chunk& chunk : fixed.chunks) {
     plan.chunks.push_back(chunk.num_tokens);
-    plan.step_targets_ms.push_back(model.step_ms(std::span(&chunk, 1)));
+    plan.step_targets_ms.push_back(model.step_ms(StepFeatures::of(chunk)));
   }
   return plan;
 }

@@ -76,9 +76,7 @@ std::size_t slowest_stage(const Stages& stages, std::span<const PromptWork> prom
 
 double base_target_ms(const LatencyModel& model, std::int64_t base_chunk_tokens) {
   check_count("base_chunk_tokens", base_chunk_tokens, 1);
-  StepFeatures features;
-  features.add({.num_tokens = base_chunk_tokens, .num_computed_tokens = 0});
-  return model.step_ms(features);
+  return model.step_ms(StepFeatures::of(Chunk{.num_tokens = base_chunk_tokens}));
 }
 
 }  // namespace cpp_chunk

@@ -109,13 +109,13 @@ class WatchedFeedback:
         self.guard = WatchingGuard(LonePrompts(max_chunk_tokens) if planner.is_untuned else None)
         self.status = EngineStatus()
         report = UnpublishedReport(self.status)
-        self.times = StepTimes(self.stages, len(models), 0, report.skipped)  # type: ignore[arg-type]
+        self.times = StepTimes(self.stages, len(models), 0, self.status.count_skipped)  # type: ignore[arg-type]
         calibrators = StageCalibrators([], num_stages=len(models), capacity=1)
         self.feedback = Feedback(
             planner=planner,
             models=tuple(models),
             times=self.times,
-            refits=Refits(calibrators, NoRefit(), report.skipped),  # type: ignore[arg-type]
+            refits=Refits(calibrators, NoRefit(), self.status.count_skipped),  # type: ignore[arg-type]
             gaps=GapMeter(),
             guard=self.guard,
             report=report,

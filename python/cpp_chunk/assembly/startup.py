@@ -100,11 +100,11 @@ def _start(scheduler: Any, context: EngineContext) -> None:
         feedback = Feedback(
             planner=planner,
             models=found.fits.models if found.fits is not None else (),
-            times=StepTimes(stages, num_stages, found.last_step_id, report.skipped),
+            times=StepTimes(stages, num_stages, found.last_step_id, status.count_skipped),
             refits=Refits(
                 StageCalibrators(found.samples, num_stages, capacity=_RING_SAMPLES),
                 ThreadPoolExecutor(max_workers=1, thread_name_prefix="cpp-chunk"),
-                report.skipped,
+                status.count_skipped,
             ),
             gaps=gaps,
             guard=Guard(lone_prompts),

@@ -47,10 +47,6 @@ class RunReport:
         self._last_run_file = FileThread("the report of this run")
         self._asked_s: float | None = None
 
-    def skipped(self, reason: str, num_steps: int = 1) -> None:
-        """These steps tell nothing."""
-        self.status.count_skipped(reason, num_steps)
-
     def measured(self, prediction_error: float | None) -> None:
         """A step's times have come in; how far off it was, relatively, if it was predicted."""
         self.status.measured_steps += 1

@@ -71,11 +71,11 @@ class Feedback:
         output = booked.output
         if getattr(output, "scheduled_encoder_inputs", None):
             # An image's encoder runs in the same call, and nobody can tell how long it took.
-            self._report.skipped("encoder inputs")
+            self._report.status.count_skipped("encoder inputs")
             return
         if getattr(output, "has_sync_kv_loads", False):
             # KV comes over the network in the same call.
-            self._report.skipped("synchronous KV loads")
+            self._report.status.count_skipped("synchronous KV loads")
             return
         tokens = output.num_scheduled_tokens
         step = NotedStep(

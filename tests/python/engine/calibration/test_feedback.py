@@ -84,12 +84,12 @@ class Bench:
         self.book = StepBook()
         self.trace = Trace()
         self.report = RunReport(self.status, DEPLOYMENT, self.trace)
-        self.times = StepTimes(self.stages, 2, 0, self.report.skipped)  # type: ignore[arg-type]
+        self.times = StepTimes(self.stages, 2, 0, self.status.count_skipped)  # type: ignore[arg-type]
         self.background = ThreadPoolExecutor(max_workers=1)
         self.refits = Refits(
             StageCalibrators(PROFILE, num_stages=2, capacity=64),
             self.background,
-            self.report.skipped,
+            self.status.count_skipped,
         )
         self.feedback = Feedback(
             planner=self.planner,
