@@ -150,14 +150,12 @@ std::int64_t ChunkSolver::chunk_tokens(std::int64_t remaining_tokens,
   check_count("remaining_tokens", remaining_tokens);
   check_count("num_computed_tokens", num_computed_tokens);
   check_count("max_tokens", max_tokens);
-  if (is_clearly_full(remaining_tokens, num_computed_tokens)) {
+  const bool is_fixed = smooth_factor_ == 0.0;
+  if (!is_fixed && is_clearly_full(remaining_tokens, num_computed_tokens)) {
     return 0;
   }
   const std::int64_t cap = cap_tokens(remaining_tokens, num_computed_tokens, max_tokens);
-  if (cap == 0) {
-    return 0;
-  }
-  if (is_empty_ && smooth_factor_ <= 0.0) {
+  if (cap == 0 || is_fixed) {
     return std::min(cap, base_chunk_tokens_);
   }
   const auto remaining = static_cast<double>(remaining_tokens);

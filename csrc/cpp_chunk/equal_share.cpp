@@ -39,8 +39,7 @@ struct RestWork {
     }
     const double discriminant = fixed_ms * fixed_ms + 4.0 * spendable_ms * cut_ms;
     const double root = std::sqrt(std::max(0.0, discriminant));
-    return std::max(1.0,
-                    std::ceil((fixed_ms + root) / (2.0 * spendable_ms) * (1.0 - kStepTolerance)));
+    return std::ceil((fixed_ms + root) / (2.0 * spendable_ms) * (1.0 - kStepTolerance));
   }
 };
 

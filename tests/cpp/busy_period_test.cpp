@@ -138,6 +138,8 @@ TEST(BusyPeriod, OneStageHasNothingToFill) {
   BusyPeriod period;
   period.begin(work_of(1000));
   EXPECT_TRUE(std::isinf(period.best_step_ms(kCost, kConstantMs, 0.0)));
+  period.join(work_of(1000), work_of(500));
+  EXPECT_TRUE(std::isinf(period.best_step_ms(kCost, kConstantMs, 0.0)));
 }
 
 }  // namespace

@@ -207,6 +207,10 @@ TEST(ChunkSolver, SmoothFactor) {
   fixed.begin_step(500.0);
   EXPECT_EQ(fixed.chunk_tokens(kFar, 123'456, kFar), 64);
   EXPECT_EQ(fixed.chunk_tokens(10, 0, kFar), 10);
+  // Whatever else is in the step: as an engine fills it without us.
+  fixed.add_chunk({.num_tokens = 600, .num_computed_tokens = 0});
+  EXPECT_EQ(fixed.chunk_tokens(kFar, 0, kFar), 64);
+  EXPECT_EQ(fixed.chunk_tokens(kFar, 0, 40), 40);
 
   ChunkSolver half(model, limits(1000), 0.5, 100);
   half.begin_step(300.0);
@@ -252,6 +256,13 @@ TEST(ChunkSolver, TheEndOfAPromptMayGoALittleOverTheTarget) {
   EXPECT_EQ(coarse.chunk_tokens(1260, 0, kFar), 500);
 }
 
+TEST(ChunkSolver, TheEndOfAPromptMayGoALittleOverWhatOthersLeave) {
+  ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(kFar, 1, 16));
+  solver.begin_step(1000.0);
+  solver.add_chunk({.num_tokens = 200, .num_computed_tokens = 0});
+  EXPECT_EQ(solver.chunk_tokens(816, 0, kFar), 816);
+}
+
 TEST(ChunkSolver, TheFloorIsStretchedByAQuarterAtMost) {
   ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(kFar, 1000));
   solver.begin_step(100.0);
@@ -264,6 +275,9 @@ TEST(ChunkSolver, BelowTheFloorTheAlignmentHoldsStill) {
   ChunkSolver solver(LatencyModel({.linear = 1.0}), limits(kFar, 128, 64));
   solver.begin_step(10.0);
   EXPECT_EQ(solver.chunk_tokens(kFar, 0, 100), 64);
+  // Also where only one token is left before it, and not where none is.
+  EXPECT_EQ(solver.chunk_tokens(kFar, 63, 50), 1);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, 50), 50);
 }
 
 TEST(ChunkSolver, ASmallRestGoesWithASmoothedChunk) {

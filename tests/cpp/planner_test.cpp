@@ -205,6 +205,13 @@ TEST(ChunkPlanner, ABitMoreWorkIsNoNewBacklog) {
   const std::array bit_more{one[0], PromptWork{.num_tokens = 1000}};
   planner.set_backlog(bit_more, 1);
   EXPECT_EQ(planner.target_ms(), target_ms);
+  // However much the decodes take that it has weighed already.
+  ChunkPlanner with_decodes(equal_stages(), {.limits = kLimits});
+  with_decodes.set_decodes(4000, 4000 * kDecodeHistory, 1);
+  with_decodes.set_backlog(one, 0);
+  const double decoding_ms = with_decodes.target_ms();
+  with_decodes.set_backlog(bit_more, 1);
+  EXPECT_EQ(with_decodes.target_ms(), decoding_ms);
 }
 
 TEST(ChunkPlanner, AFewPercentMoreWorkIsANewBacklog) {
@@ -627,6 +634,7 @@ TEST(ChunkPlanner, StepsWithoutPrefillsDoNotUseUpTheRow) {
     planner.begin_step();
     planner.add_chunk({.num_tokens = 1, .num_computed_tokens = 100});
     EXPECT_DOUBLE_EQ(planner.target_ms(), first_ms);
+    planner.step_scheduled(step, {});
   }
 }
 
