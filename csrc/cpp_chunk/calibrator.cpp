@@ -57,14 +57,6 @@ Calibrator::Calibrator(std::span<const MeasuredStep> profile, std::size_t capaci
       steps_(profile.size() + capacity),
       weighted_(capacity),
       workspace_(profile.size() + capacity) {
-  const auto unusable = std::ranges::find_if_not(profile, is_usable);
-  if (unusable != profile.end()) {
-    const std::string got = "latency_ms " + shown(unusable->latency_ms) + " for " +
-                            shown(unusable->features.token_sum) + " tokens";
-    throw InvalidArgument(
-        {.field = "profile", .value = got},
-        "profile step " + std::to_string(unusable - profile.begin()) + " is unusable: " + got);
-  }
   std::ranges::copy(profile, steps_.begin());
   try {
     profile_fit_ = fit_latency_model(profile, workspace_);

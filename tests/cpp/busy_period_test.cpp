@@ -127,6 +127,31 @@ TEST(BusyPeriod, WhatIsWithdrawnIsForgottenWhole) {
   }
 }
 
+TEST(BusyPeriod, WhatIsWithdrawnInPartIsOfTheLatestJoin) {
+  // So that it is forgotten together with that one, long before the first prompt is.
+  BusyPeriod period;
+  BusyPeriod undisturbed;
+  period.begin(work_of(40'000));
+  undisturbed.begin(work_of(40'000));
+  period.join(work_of(60'000), kFull);
+  period.withdraw(work_of(30'000));
+  undisturbed.join(work_of(30'000), kFull);
+  for (int prompt = 0; prompt < 130; ++prompt) {
+    period.join(work_of(1000), kFull);
+    undisturbed.join(work_of(1000), kFull);
+    EXPECT_DOUBLE_EQ(best_ms(period), best_ms(undisturbed)) << prompt;
+  }
+}
+
+TEST(BusyPeriod, WhoIsWithdrawnHasNotComeLate) {
+  BusyPeriod period;
+  period.begin(work_of(2700));
+  const double alone_ms = best_ms(period);
+  period.join(work_of(1000), {});
+  period.withdraw(work_of(1000));
+  EXPECT_DOUBLE_EQ(best_ms(period), alone_ms);
+}
+
 TEST(BusyPeriod, PricesAreThoseOfNow) {
   BusyPeriod period;
   period.begin(work_of(2700));

@@ -276,6 +276,7 @@ TEST(ChunkSolver, BelowTheFloorTheAlignmentHoldsStill) {
   solver.begin_step(10.0);
   EXPECT_EQ(solver.chunk_tokens(kFar, 0, 100), 64);
   // Also where only one token is left before it, and not where none is.
+  solver.begin_step(10.0, Rest::as_it_falls);
   EXPECT_EQ(solver.chunk_tokens(kFar, 63, 50), 1);
   EXPECT_EQ(solver.chunk_tokens(kFar, 0, 50), 50);
 }
@@ -432,6 +433,19 @@ TEST(ChunkSolver, MaxStepBoundsFixedChunksToo) {
   ChunkSolver solver(LatencyModel({.linear = 1.0, .constant = 10.0}), bounded, 0.0);
   solver.begin_step(kInfinity);
   EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 96);
+}
+
+TEST(ChunkSolver, MaxStepHoldsOnTheStagesInForce) {
+  ChunkLimits bounded = limits(1024);
+  bounded.max_step_ms = 100.0;
+  const LatencyModel model({.linear = 1.0});
+  ChunkSolver solver(model, bounded);
+  solver.set_stages(Stages({model, LatencyModel({.linear = 2.0})}), 0);
+  solver.begin_step(kInfinity);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 50);
+  // The one that took longer is faster now.
+  solver.set_stages(Stages({model, LatencyModel({.linear = 0.5})}), 0);
+  EXPECT_EQ(solver.chunk_tokens(kFar, 0, kFar), 100);
 }
 
 TEST(ChunkSolver, ARowsStepsAreNotSharedOut) {

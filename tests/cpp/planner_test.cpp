@@ -511,6 +511,14 @@ TEST(ChunkPlanner, ARowThatIsRaisedBeginsWhereThePipelineIs) {
   EXPECT_LT(planner.target_ms(), row.longest_ms());
 }
 
+TEST(ChunkPlanner, StepsArePricedByTheSlowestStageFromTheStart) {
+  ChunkPlanner planner(slow_last_stage(), {.limits = kLimits});
+  const Chunk chunk{.num_tokens = 1000};
+  planner.begin_step();
+  planner.add_chunk(chunk);
+  EXPECT_DOUBLE_EQ(planner.step_ms(), kimi().scaled(1.2).step_ms(StepFeatures::of(chunk)));
+}
+
 TEST(ChunkPlanner, OtherStagesArePricedByTheSlowest) {
   ChunkPlanner planner(slow_last_stage(), {.limits = kLimits});
   const std::array prompt{PromptWork{.num_tokens = 131'072}};

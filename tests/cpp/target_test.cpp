@@ -426,6 +426,7 @@ TEST(BaseTarget, PublishedRule) {
   const LatencyModel model(
       {.quadratic = 2.0, .cross = 3.0, .linear = 5.0, .context = 7.0, .constant = 11.0});
   EXPECT_DOUBLE_EQ(base_target_ms(model, 4), 11.0 + 16.0 + 20.0);
+  EXPECT_GT(base_target_ms(model, 1), 11.0);
   EXPECT_THROW((void)base_target_ms(model, 0), InvalidArgument);
 }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.engine.engine_process import cpu_engine_environment
 
 REPOSITORY = Path(__file__).parents[2]
+PROCESS_START = Path(__file__).parent / "process_start"
 
 
 def engine_environment() -> dict[str, str]:
@@ -17,9 +19,26 @@ def engine_environment() -> dict[str, str]:
 
 def script_environment(cache_dir: Path) -> dict[str, str]:
     """For a script of this folder: it finds its neighbours, and a cache folder of its own."""
-    paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+    return {**engine_environment(), **forked(), "CPP_CHUNK_CACHE_DIR": str(cache_dir)}
+
+
+def forked() -> dict[str, str]:
+    """Workers are forked: half of an engine's start is vLLM's import in each of its processes."""
     return {
-        **engine_environment(),
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "CPP_CHUNK_CACHE_DIR": str(cache_dir),
+        "PYTHONPATH": python_path(PROCESS_START, REPOSITORY),
+        "CPP_CHUNK_TEST_FORK": "1",
+        # What vLLM gives to the workers that it spawns: each keeps its threads on its own core.
+        "LD_PRELOAD": os.pathsep.join(openmp_libraries()),
     }
+
+
+def python_path(*folders: Path) -> str:
+    paths = [*map(str, folders), os.environ.get("PYTHONPATH", "")]
+    return os.pathsep.join(path for path in paths if path)
+
+
+def openmp_libraries() -> list[str]:
+    torch = find_spec("torch")
+    if torch is None or torch.origin is None:
+        return []
+    return sorted(str(path) for path in (Path(torch.origin).parent / "lib").glob("libgomp*.so*"))
