@@ -19,28 +19,31 @@ and step_left tell what is done, and when the pipeline is idle. Not thread-safe.
       .def(py::init([](const std::vector<LatencyModel>& stages, std::int64_t max_chunk_tokens,
                        std::int64_t min_chunk_tokens, std::int64_t alignment,
                        const std::vector<std::int64_t>& preferred_multiples, double max_step_ms,
-                       double smooth_factor, std::optional<double> target_ms) {
-             return ChunkPlanner(Stages(stages),
+                       double smooth_factor, std::optional<double> target_ms,
+                       std::optional<std::int64_t> max_in_flight) {
+             return ChunkPlanner(Stages(stages, max_in_flight),
                                  {.limits = to_limits(max_chunk_tokens, min_chunk_tokens, alignment,
                                                       preferred_multiples, max_step_ms),
                                   .smooth_factor = smooth_factor,
                                   .target_ms = target_ms});
            }),
            py::arg("stages"), py::kw_only(), CPP_CHUNK_LIMIT_ARGS, py::arg("smooth_factor") = 1.0,
-           py::arg("target_ms") = py::none(),
+           py::arg("target_ms") = py::none(), py::arg("max_in_flight") = py::none(),
            R"(Make a planner.
 
 stages: one LatencyModel for each, in order, with what a step costs beyond its compute (the
 engine's gap) in the constants. The limits are those of plan_chunks. smooth_factor in [0, 1]:
 first chunks are max_chunk_tokens + smooth_factor * (solved - max_chunk_tokens).
 target_ms: a step time to aim at whatever waits; None: the best one for the backlog.
+max_in_flight: steps scheduled that have not left the last stage; None: as many as stages.
 Raises InvalidArgument when these contradict each other.)")
       .def(
           "set_stages",
           [](ChunkPlanner& planner, const std::vector<LatencyModel>& stages,
              std::optional<double> target_ms) { planner.set_stages(Stages(stages), target_ms); },
           py::arg("stages"), py::arg("target_ms") = py::none(),
-          R"(Plan with other models from the next step on; the target stays for the present backlog.
+          R"(Plan with other models from the next step on; the target stays for the present backlog, and
+as many steps stay in flight as before.
 
 Raises InvalidArgument for another number of stages.)")
       .def("add_decodes", &ChunkPlanner::add_decodes, py::arg("num_decodes"),

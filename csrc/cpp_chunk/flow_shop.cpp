@@ -9,7 +9,7 @@ FlowShop::FlowShop(const Stages& stages, double times)
       times_(times),
       first_ms_(stages.size()),
       free_ms_(stages.size()),
-      left_ms_(stages.size()) {}
+      left_ms_(static_cast<std::size_t>(stages.max_in_flight())) {}
 
 void FlowShop::clear() {
   num_steps_ = 0;

@@ -12,10 +12,11 @@ namespace cpp_chunk {
 /// \brief When the last of a row of steps leaves the last stage.
 ///
 /// Every step goes through all stages in order, every stage takes one step at a time, and the
-/// steps stay in their order: a permutation flow shop. As many steps are inside as there are
-/// stages (vLLM's batch queue): a step enters when the one that many places before it has left.
-/// For S equal stages and times that never fall this is sum(t) + (S-1)*max(t); where a short step
-/// follows long ones it waits for them, and that costs more.
+/// steps stay in their order: a permutation flow shop. At most max_in_flight steps are
+/// inside: a step enters when the one that many places before it has left.
+/// For S equal stages with S in flight and times that never fall this is sum(t) + (S-1)*max(t);
+/// where a short step follows long ones it waits for them, and that costs more. The deeper the
+/// queue, the less.
 /// The simulator has a StageTimeline instead, with transfers and busy times: here a target tries
 /// thousands of steps in a millisecond, and each costs a comparison and a sum a stage.
 class FlowShop {
@@ -42,7 +43,7 @@ class FlowShop {
   std::int64_t num_steps_ = 0;
   std::vector<double> first_ms_;  ///< when each stage began its first step
   std::vector<double> free_ms_;   ///< when each stage is done with all steps
-  std::vector<double> left_ms_;   ///< when each of the last S steps left: a ring
+  std::vector<double> left_ms_;   ///< when each of the last steps in flight left: a ring
   std::size_t oldest_ = 0;        ///< into the ring
 };
 

@@ -36,7 +36,7 @@ void ChunkPlanner::set_stages(const Stages& stages, std::optional<double> target
   if (const double given_ms = target_ms.value_or(0.0); !(given_ms >= 0.0)) {
     throw InvalidArgument("target_ms", ">= 0", shown(given_ms));
   }
-  stages_ = stages;
+  stages_ = stages_.with_models({stages.models().begin(), stages.models().end()});
   solver_.set_stages(stages_, slowest_stage_);
   settings_.target_ms = target_ms;
   if (target_ms) {
@@ -60,9 +60,8 @@ void ChunkPlanner::set_decodes(std::int64_t num_decodes, std::int64_t num_comput
   check_count("tokens_each", tokens_each);
   decodes_ = {};
   decodes_.add_decodes(num_decodes, num_computed_tokens, tokens_each);
-  // A decode waits for its token: it is in one of the steps in flight, of which there are as many
-  // as stages.
-  decodes_ *= 1.0 / static_cast<double>(stages_.size());
+  // A decode waits for its token: it is in one of the steps in flight.
+  decodes_ *= 1.0 / static_cast<double>(stages_.max_in_flight());
 }
 
 void ChunkPlanner::tell_busy_period(const BacklogChange& change) {

@@ -45,6 +45,7 @@ class ChunkPlanner final : public ChunkPolicy {
   ChunkPlanner(const Stages& stages, const PlannerSettings& settings);
 
   /// \brief Other models from the next step on; the target stays until the backlog changes.
+  /// \param stages their models; as many steps stay in flight as before
   /// \param target_ms as in PlannerSettings
   void set_stages(const Stages& stages, std::optional<double> target_ms = std::nullopt);
 

@@ -17,18 +17,26 @@ std::vector<LatencyModel> repeated(const LatencyModel& model, std::int64_t num_s
 
 }  // namespace
 
-Stages::Stages(std::vector<LatencyModel> models) : models_(std::move(models)) {
+Stages::Stages(std::vector<LatencyModel> models, std::optional<std::int64_t> max_in_flight)
+    : models_(std::move(models)),
+      max_in_flight_(max_in_flight.value_or(static_cast<std::int64_t>(models_.size()))) {
   if (models_.empty() || models_.size() > static_cast<std::size_t>(kMaxStages)) {
     throw InvalidArgument({.field = "stages", .value = std::to_string(models_.size())},
                           "a pipeline has 1 to " + std::to_string(kMaxStages) + " stages, got " +
                               std::to_string(models_.size()));
   }
+  check_count("max_in_flight", max_in_flight_, 1, kMaxInFlight);
   are_equal_ = std::ranges::all_of(
       models_, [this](const LatencyModel& model) { return model == models_.front(); });
 }
 
-Stages::Stages(const LatencyModel& model, std::int64_t num_stages)
-    : Stages(repeated(model, num_stages)) {}
+Stages::Stages(const LatencyModel& model, std::int64_t num_stages,
+               std::optional<std::int64_t> max_in_flight)
+    : Stages(repeated(model, num_stages), max_in_flight) {}
+
+Stages Stages::with_models(std::vector<LatencyModel> models) const {
+  return Stages(std::move(models), max_in_flight_);
+}
 
 Stages Stages::with_overhead(const StepFeatures& features) const {
   std::vector<LatencyModel> models;
@@ -36,7 +44,7 @@ Stages Stages::with_overhead(const StepFeatures& features) const {
   for (const LatencyModel& model : models_) {
     models.push_back(model.with_overhead(model.chunks_ms(features)));
   }
-  return Stages(std::move(models));
+  return with_models(std::move(models));
 }
 
 }  // namespace cpp_chunk

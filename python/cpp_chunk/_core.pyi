@@ -390,6 +390,7 @@ class ChunkPlanner(ChunkPolicy):
         max_step_ms: typing.SupportsFloat | typing.SupportsIndex = ...,
         smooth_factor: typing.SupportsFloat | typing.SupportsIndex = 1.0,
         target_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        max_in_flight: typing.SupportsInt | typing.SupportsIndex | None = None,
     ) -> None:
         """Make a planner.
 
@@ -397,6 +398,7 @@ class ChunkPlanner(ChunkPolicy):
         engine's gap) in the constants. The limits are those of plan_chunks. smooth_factor in [0, 1]:
         first chunks are max_chunk_tokens + smooth_factor * (solved - max_chunk_tokens).
         target_ms: a step time to aim at whatever waits; None: the best one for the backlog.
+        max_in_flight: steps scheduled that have not left the last stage; None: as many as stages.
         Raises InvalidArgument when these contradict each other.
         """
     def add_decodes(
@@ -414,7 +416,8 @@ class ChunkPlanner(ChunkPolicy):
         stages: collections.abc.Sequence[LatencyModel],
         target_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
     ) -> None:
-        """Plan with other models from the next step on; the target stays for the present backlog.
+        """Plan with other models from the next step on; the target stays for the present backlog, and
+        as many steps stay in flight as before.
 
         Raises InvalidArgument for another number of stages.
         """
@@ -749,14 +752,16 @@ def best_target_ms(
     alignment: typing.SupportsInt | typing.SupportsIndex = 1,
     preferred_multiples: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
     max_step_ms: typing.SupportsFloat | typing.SupportsIndex = ...,
+    max_in_flight: typing.SupportsInt | typing.SupportsIndex | None = None,
 ) -> float:
     """Step time, in ms and with the constant, that gets a backlog through the pipeline soonest.
 
     stages: one LatencyModel for each, in order; the time is that on the slowest of them, and of the
     longest step where stages are unequal. prompts: [(remaining_tokens, num_computed_tokens), ...],
-    taken as one flow, in order. max_chunk_tokens: tokens that a step may hold.
-    Minimises the flow shop's makespan, sum(t) + (S-1) * max(t) for S equal stages, over real plans,
-    within a bounded time.
+    taken as one flow, in order. max_chunk_tokens: tokens that a step may hold. max_in_flight: steps
+    scheduled that have not left the last stage, by default as many as stages.
+    Minimises the flow shop's makespan, sum(t) + (S-1) * max(t) for S equal stages and times that never
+    fall, over real plans, within a bounded time.
     Raises InvalidArgument for an empty backlog, bad counts, or limits that contradict each other.
     """
 
@@ -839,6 +844,7 @@ def plan_chunks(
     preferred_multiples: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
     max_step_ms: typing.SupportsFloat | typing.SupportsIndex = ...,
     num_computed_tokens: typing.SupportsInt | typing.SupportsIndex = 0,
+    max_in_flight: typing.SupportsInt | typing.SupportsIndex | None = None,
 ) -> Plan:
     """Plan one prompt: the best step times, then the chunks that serving would choose for it.
 
@@ -846,7 +852,8 @@ def plan_chunks(
     num_computed_tokens are already computed; the chunks sum to the difference.
     max_chunk_tokens: cap of every chunk; min_chunk_tokens: floor of a step's first chunk; alignment:
     chunks end on multiples of it; preferred_multiples: what a chunk's size should be a multiple of
-    where these are small beside it; max_step_ms: no step is planned longer.
+    where these are small beside it; max_step_ms: no step is planned longer; max_in_flight: steps
+    scheduled that have not left the last stage, by default as many as stages.
     Raises InvalidArgument unless 0 <= num_computed_tokens < prompt_tokens <= 10^12 and the limits
     agree with each other.
     """
@@ -857,10 +864,11 @@ def plan_fixed_chunks(
     chunk_tokens: typing.SupportsInt | typing.SupportsIndex,
     *,
     num_computed_tokens: typing.SupportsInt | typing.SupportsIndex = 0,
+    max_in_flight: typing.SupportsInt | typing.SupportsIndex | None = None,
 ) -> Plan:
     """One prompt in chunks of chunk_tokens, the last one smaller: what dynamic chunks compete with.
 
-    Raises InvalidArgument for counts outside of [1, 10^12].
+    max_in_flight: as for plan_chunks. Raises InvalidArgument for counts outside of [1, 10^12].
     """
 
 def scouting_passes(space: ProfileSpace) -> list[tuple[int, int]]:

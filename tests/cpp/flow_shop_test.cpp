@@ -34,6 +34,20 @@ TEST(FlowShop, EqualStagesByHand) {
   EXPECT_DOUBLE_EQ(makespan_ms(Stages(token_a_ms(), 1), {3, 5, 2}), 10.0);
 }
 
+TEST(FlowShop, AShortStepWaitsTheLessTheMoreStepsAreInside) {
+  // Two stages. The fourth step enters when the second has left, or at once when the first stage is
+  // free: 3 ms after the second began, 4 ms before it leaves.
+  const auto makespan = [](std::int64_t max_in_flight) {
+    return makespan_ms(Stages(token_a_ms(), 2, max_in_flight), {1, 4, 1, 4, 1, 4});
+  };
+  // One inside: no two at a time.
+  EXPECT_DOUBLE_EQ(makespan(1), 2.0 * 15.0);
+  EXPECT_GT(makespan(2), makespan(3));
+  EXPECT_DOUBLE_EQ(makespan(3), 19.0);
+  // The first stage is never idle, so that nothing is left to gain.
+  EXPECT_DOUBLE_EQ(makespan(6), 19.0);
+}
+
 // Of a row that stands for three, over that of the row sent three times.
 double excess(const Stages& stages, std::initializer_list<std::int64_t> steps) {
   FlowShop once(stages, 3.0);

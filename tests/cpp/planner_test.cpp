@@ -341,6 +341,49 @@ TEST(ChunkPlanner, DecodesAreThoseThatItWasToldOfLast) {
   EXPECT_DOUBLE_EQ(told_twice.target_ms(), told_once.target_ms());
 }
 
+TEST(ChunkPlanner, DecodesAreSpreadOverTheStepsInFlight) {
+  // Twice as many in twice as many steps are as many in each.
+  const std::array prompt{PromptWork{.num_tokens = 131'072}};
+  ChunkPlanner shallow(Stages(kimi(), 4, 5), {.limits = kLimits});
+  ChunkPlanner deep(Stages(kimi(), 4, 10), {.limits = kLimits});
+  shallow.set_decodes(2000, 2000 * kDecodeHistory, 1);
+  deep.set_decodes(4000, 4000 * kDecodeHistory, 1);
+  shallow.set_backlog(prompt, 0);
+  deep.set_backlog(prompt, 0);
+  EXPECT_DOUBLE_EQ(shallow.target_ms(), deep.target_ms());
+  // Also after other models have come.
+  for (ChunkPlanner* planner : {&shallow, &deep}) {
+    planner->set_stages(Stages(kimi().scaled(1.5), 4));
+    planner->set_backlog(std::vector(30, prompt[0]), 1);
+  }
+  EXPECT_GT(shallow.target_ms(), best_ms(131'072));
+  shallow.set_decodes(4000, 4000 * kDecodeHistory, 1);
+  deep.set_decodes(8000, 8000 * kDecodeHistory, 1);
+  for (ChunkPlanner* planner : {&shallow, &deep}) {
+    planner->set_backlog(std::vector(60, prompt[0]), 1);
+  }
+  EXPECT_DOUBLE_EQ(shallow.target_ms(), deep.target_ms());
+}
+
+TEST(ChunkPlanner, StepsAreLongerWhereADeepQueueLeavesFewBubbles) {
+  // A closed loop: eight users, each of whom sends another prompt when the last one is answered.
+  std::vector<SimulatedRequest> requests;
+  for (std::int64_t request = 0; request < 60; ++request) {
+    requests.push_back({.prompt_tokens = 4096 + request * 37'217 % 126'976, .output_tokens = 1});
+  }
+  const SimulatedPipeline pipeline{.stages = {4, kimi()},
+                                   .max_num_batched_tokens = 16'384,
+                                   .max_in_flight = 8,
+                                   .max_concurrency = 8};
+  const ChunkLimits limits{.max_chunk_tokens = 16'384, .min_chunk_tokens = 128, .alignment = 128};
+  ChunkPlanner shallow(Stages(kimi(), 4), {.limits = limits});
+  ChunkPlanner deep(Stages(kimi(), 4, 8), {.limits = limits});
+  const SimulationResult as_if_shallow = simulate(pipeline, requests, shallow);
+  const SimulationResult as_it_is = simulate(pipeline, requests, deep);
+  EXPECT_LT(as_it_is.ttft_ms.mean, 0.99 * as_if_shallow.ttft_ms.mean);
+  EXPECT_LT(as_it_is.num_steps, as_if_shallow.num_steps);
+}
+
 TEST(ChunkPlanner, DecodesThatCameLaterMakeStepsLongerToo) {
   // Nobody joins: only the decodes have become more than the target has room for.
   ChunkPlanner planner(equal_stages(), {.limits = kLimits});

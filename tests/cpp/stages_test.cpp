@@ -35,6 +35,18 @@ TEST(Stages, EachPaysItsOwnPriceForWhatEveryStepHolds) {
   EXPECT_FALSE(dearer.are_equal());
 }
 
+TEST(Stages, HoldAsManyStepsAsThereAreStagesUnlessTold) {
+  const LatencyModel model({.linear = 1.0, .context = 1.0});
+  EXPECT_EQ(Stages(model, 3).max_in_flight(), 3);
+  EXPECT_EQ(Stages({model, model.scaled(2.0)}).max_in_flight(), 2);
+  const Stages deep(model, 3, 4);
+  EXPECT_EQ(deep.max_in_flight(), 4);
+  // Whatever becomes of the models.
+  EXPECT_EQ(deep.with_overhead({.context_sum = 10.0}).max_in_flight(), 4);
+  EXPECT_EQ(deep.with_models({model, model, model.scaled(2.0)}).max_in_flight(), 4);
+  EXPECT_FALSE(deep.with_models({model, model, model.scaled(2.0)}).are_equal());
+}
+
 TEST(Stages, RefusesBadNumbers) {
   const LatencyModel model({.linear = 1.0});
   EXPECT_THROW(Stages(std::vector<LatencyModel>{}), InvalidArgument);
@@ -43,6 +55,9 @@ TEST(Stages, RefusesBadNumbers) {
   EXPECT_THROW(Stages(model, kMaxStages + 1), InvalidArgument);
   EXPECT_THROW(Stages(model, std::numeric_limits<std::int64_t>::min()), InvalidArgument);
   EXPECT_EQ(Stages(model, kMaxStages).size(), 1024U);
+  EXPECT_THROW(Stages(model, 2, 0), InvalidArgument);
+  EXPECT_THROW(Stages(model, 2, kMaxInFlight + 1), InvalidArgument);
+  EXPECT_EQ(Stages(model, kMaxStages, kMaxInFlight).max_in_flight(), 2048);
 }
 
 }  // namespace

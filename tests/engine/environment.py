@@ -23,10 +23,9 @@ def script_environment(cache_dir: Path) -> dict[str, str]:
 
 
 def forked() -> dict[str, str]:
-    """Workers are forked: half of an engine's start is vLLM's import in each of its processes."""
+    """Workers are forked: a third of an engine's start is vLLM's import in each of them."""
     return {
         "PYTHONPATH": python_path(PROCESS_START, REPOSITORY),
-        "CPP_CHUNK_TEST_FORK": "1",
         # What vLLM gives to the workers that it spawns: each keeps its threads on its own core.
         "LD_PRELOAD": os.pathsep.join(openmp_libraries()),
     }

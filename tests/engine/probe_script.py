@@ -97,6 +97,8 @@ class Probe:
             "bases": [base.__name__ for base in type(self.scheduler).__mro__],
             "profile": self.watch.facts,
             "block_size": self.scheduler.block_size,
+            "batch_queue_size": self.core.batch_queue_size,
+            "planned_in_flight": self.scheduler._cpp_chunk_chooser._max_in_flight,
         }
         self.generate(prompt)
         facts["one_prompt"] = list(self.steps)

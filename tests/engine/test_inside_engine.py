@@ -35,6 +35,10 @@ def test_the_chosen_scheduler_is_derived_from(facts: dict[str, Any]) -> None:
     assert "Scheduler" in facts["bases"]
 
 
+def test_the_planner_knows_how_many_steps_are_in_flight(facts: dict[str, Any]) -> None:
+    assert facts["planned_in_flight"] == facts["batch_queue_size"] == 2
+
+
 def test_the_profile_leaves_the_cache_as_it_was(facts: dict[str, Any]) -> None:
     assert facts["profile"]["before"] == facts["profile"]["after"]
     assert facts["profile"]["after"]["requests"] == 0

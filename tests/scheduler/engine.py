@@ -269,6 +269,7 @@ class Engine:
             settings,
             max_chunk_tokens=scheduler.max_num_scheduled_tokens,
             alignment_tokens=alignment_tokens(scheduler),
+            max_in_flight=self.depth,
         )
         self.planner.set_models(self.shape.stages, 0.0)
         self.native = WatchedNative(self.planner._native)

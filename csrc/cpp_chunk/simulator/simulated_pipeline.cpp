@@ -12,7 +12,7 @@ void SimulatedPipeline::check() const {
   check_number("gap_ms", gap_ms);
   check_number("transfer_ms", transfer_ms);
   check_number("transfer_ms_per_token", transfer_ms_per_token);
-  check_count("max_in_flight", in_flight_limit(), 1, kMaxStages);
+  check_count("max_in_flight", in_flight_limit(), 1, kMaxInFlight);
   check_count("max_concurrency", max_concurrency.value_or(1), 1);
 }
 

@@ -70,6 +70,7 @@ def _start(scheduler: Any, context: EngineContext) -> None:
         alignment_tokens=alignment_tokens(scheduler),
         preferred_multiples=preferred_multiples(scheduler.vllm_config),
         smallest_profiled_tokens=found.smallest_chunk_tokens,
+        max_in_flight=scheduler.vllm_config.max_concurrent_batches,
     )
     gaps = GapMeter(found.gap_ms)
     _trace_profile(trace, found)

@@ -24,6 +24,8 @@ class ServingPlanner:
         max_chunk_tokens: vLLM's token budget of a step.
         alignment_tokens: chunks end on multiples of this (the KV block).
         preferred_multiples: what a chunk's size should be a multiple of, in tokens.
+        max_in_flight: steps scheduled that have not left the last stage (vLLM's batch queue);
+            None for as many as stages.
         smallest_profiled_tokens: the floor that the profile found: below the smallest chunk
             that was measured, the model is a guess.
     """
@@ -36,8 +38,10 @@ class ServingPlanner:
         alignment_tokens: int,
         preferred_multiples: Sequence[int] = (),
         smallest_profiled_tokens: int = 1,
+        max_in_flight: int | None = None,
     ) -> None:
         self._config = config
+        self._max_in_flight = max_in_flight
         self._max_chunk_tokens = max_chunk_tokens
         self._alignment_tokens = min(alignment_tokens, max_chunk_tokens)
         self._preferred_multiples = list(preferred_multiples)
@@ -92,6 +96,7 @@ class ServingPlanner:
             stages,
             smooth_factor=self._config.smooth_factor,
             target_ms=target_ms,
+            max_in_flight=self._max_in_flight,
             **self.limits,  # type: ignore[arg-type]
         )
 

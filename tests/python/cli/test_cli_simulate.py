@@ -55,7 +55,7 @@ def test_json_is_what_the_library_says(tmp_path: Path) -> None:
         cpp_chunk.SimulatedRequest(50000, arrival_ms=100.5, cached_tokens=16000),
     ]
     planner = cpp_chunk.ChunkPlanner(
-        [STAGE.with_overhead(17.5)] * 4, max_chunk_tokens=16384, alignment=16
+        [STAGE.with_overhead(17.5)] * 4, max_chunk_tokens=16384, alignment=16, max_in_flight=3
     )
     for shown, policy in zip(
         result["policies"], [cpp_chunk.FixedPolicy(4096), planner], strict=True

@@ -169,6 +169,24 @@ def test_plan_says_what_it_aims_at(kimi: cpp_chunk.LatencyModel) -> None:
     assert "makespan_ms=" in repr(ramped)
 
 
+def test_plan_knows_how_many_steps_are_in_flight(kimi: cpp_chunk.LatencyModel) -> None:
+    # With one at a time nothing overlaps: what is cut pays the constant once more on every stage.
+    stages, limits = [kimi] * 3, {"max_chunk_tokens": 65536}
+    alone = cpp_chunk.plan_chunks(stages, 65536, max_in_flight=1, **limits)
+    assert alone.chunks == [65536]
+    two = cpp_chunk.plan_fixed_chunks(stages, 65536, 32768, max_in_flight=1)
+    assert two.makespan_ms == pytest.approx(3 * sum(two.step_targets_ms))
+    cut = cpp_chunk.plan_chunks(stages, 65536, max_in_flight=3, **limits)
+    assert cut.chunks == cpp_chunk.plan_chunks(stages, 65536, **limits).chunks
+    assert len(cut.chunks) > 1
+    prompts = [(65536, 0)]
+    assert cpp_chunk.best_target_ms(stages, prompts, max_in_flight=1, **limits) == pytest.approx(
+        alone.target_ms
+    )
+    with pytest.raises(cpp_chunk.InvalidArgument, match="max_in_flight"):
+        cpp_chunk.plan_chunks(stages, 65536, max_in_flight=0, **limits)
+
+
 def test_plan_of_a_fixed_size(kimi: cpp_chunk.LatencyModel) -> None:
     for chunk_tokens, published_ms in [(32768, 14896), (8192, 10121), (2048, 12286)]:
         plan = cpp_chunk.plan_fixed_chunks([kimi] * 4, 131072, chunk_tokens)

@@ -44,6 +44,36 @@ def chunks_of(made: ServingPlanner, prompt_tokens: int, cap: int = CAP) -> list[
     return chunks
 
 
+def test_steps_are_as_long_as_the_steps_in_flight_allow() -> None:
+    def target_ms(max_in_flight: int | None) -> float:
+        made = ServingPlanner(
+            parse_config({"enabled": True}),
+            max_chunk_tokens=CAP,
+            alignment_tokens=128,
+            smallest_profiled_tokens=FLOOR,
+            max_in_flight=max_in_flight,
+        )
+        made.set_models([KIMI_STAGE] * 4, GAP_MS)
+        # One that others wait behind, and that is cut at every step where fewer are inside.
+        made.set_backlog([(60_000, 0)] * 8, 0, num_decodes=400, decode_context_tokens=1_600_000)
+        assert made.target_ms is not None
+        return made.target_ms
+
+    native = cpp_chunk.ChunkPlanner(
+        [KIMI_STAGE.with_overhead(GAP_MS)] * 4,
+        max_chunk_tokens=CAP,
+        min_chunk_tokens=FLOOR,
+        alignment=128,
+        max_in_flight=8,
+    )
+    native.set_decodes(400, 1_600_000)
+    native.set_backlog([(60_000, 0)] * 8, 0)
+    assert target_ms(8) == native.target_ms
+    assert target_ms(None) == target_ms(4)
+    # Of the decodes, fewer are in each of more steps.
+    assert target_ms(8) != target_ms(4)
+
+
 def test_serving_takes_the_chunks_of_the_plan() -> None:
     planning = cpp_chunk.LatencyModel(
         quadratic=8e-5, cross=5e-5, linear=0.02, context=0.0, constant=4.0 + GAP_MS

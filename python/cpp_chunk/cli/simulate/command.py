@@ -250,7 +250,7 @@ def simulate(
         simulated_pipeline,
         simulated_requests,
         policies,
-        PolicyMaker(pipeline, limits, longest_tokens),
+        PolicyMaker(pipeline, limits, longest_tokens, max_in_flight),
         record_steps=html is not None or trace is not None,
     )
     if save_profile is not None:

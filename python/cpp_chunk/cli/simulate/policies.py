@@ -49,6 +49,8 @@ class PolicyMaker:
     pipeline: Pipeline
     limits: PlanLimits
     longest_prompt_tokens: int
+    # Steps scheduled that have not left the last stage; None for as many as stages.
+    max_in_flight: int | None = None
 
     def make(self, setting: PolicySetting) -> ChunkPolicy:
         """The policy of a setting whose base is known, if its kind has one."""
@@ -81,7 +83,11 @@ class _Policy:
 
 
 def _dynamic(maker: PolicyMaker, _base_tokens: int) -> ChunkPolicy:
-    return ChunkPlanner(maker.pipeline.stages_with_gap, **maker.limits.arguments)
+    return ChunkPlanner(
+        maker.pipeline.stages_with_gap,
+        max_in_flight=maker.max_in_flight,
+        **maker.limits.arguments,
+    )
 
 
 # The published rules see what a forward pass takes on the slowest stage; the gap is not in it.
