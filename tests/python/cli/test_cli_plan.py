@@ -26,6 +26,25 @@ STAGE = cpp_chunk.LatencyModel(
 LIMITS = {"max_chunk_tokens": 32768, "alignment": 16}
 
 
+def test_fewer_steps_in_flight_leave_less_to_gain() -> None:
+    arguments = (*KIMI, "-S", 4, "--prompt-tokens", "64k", "--json")
+    for max_in_flight in (2, 5):
+        [prompt] = run("plan", *arguments, "--max-in-flight", max_in_flight).json["prompts"]
+        plan = cpp_chunk.plan_chunks([STAGE] * 4, 65536, max_in_flight=max_in_flight, **LIMITS)
+        assert prompt["chunks"] == plan.chunks
+        fixed = prompt["best_fixed"]
+        assert fixed["ttft_ms"] == pytest.approx(
+            cpp_chunk.plan_fixed_chunks(
+                [STAGE] * 4, 65536, fixed["chunk_tokens"], max_in_flight=max_in_flight
+            ).makespan_ms
+        )
+    [two] = run("plan", *arguments, "--max-in-flight", 2).json["prompts"]
+    [as_many_as_stages] = run("plan", *arguments).json["prompts"]
+    assert len(two["chunks"]) < len(as_many_as_stages["chunks"])
+    assert two["ttft_ms"] > 1.1 * as_many_as_stages["ttft_ms"]
+    assert complaint("plan", *arguments, "--max-in-flight", 0).startswith("--max-in-flight is '0'")
+
+
 def test_json_is_what_the_library_says() -> None:
     result = run("plan", *KIMI, "-S", 4, "--prompt-tokens", "128k", "--json").json
     plan = cpp_chunk.plan_chunks([STAGE] * 4, 131072, **LIMITS)

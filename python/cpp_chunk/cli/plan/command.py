@@ -67,6 +67,7 @@ def plan(
     block_size: options.BlockSize = options.DEFAULT_BLOCK_TOKENS,
     multiple_of: options.MultipleOf = None,
     max_step_ms: options.MaxStepMs = None,
+    max_in_flight: options.MaxInFlight = None,
     layers: Annotated[
         int | None,
         option(
@@ -123,6 +124,7 @@ def plan(
             tokens,
             name=name,
             num_computed_tokens=num_computed_tokens,
+            max_in_flight=max_in_flight,
             layers=stage_layers,
         )
         for name, tokens in named_lengths(prompt_tokens, seed)

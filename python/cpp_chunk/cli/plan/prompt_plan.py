@@ -83,7 +83,11 @@ class PromptPlan:
 
 
 def best_fixed_plan(
-    stages: Sequence[LatencyModel], prompt_tokens: int, num_computed_tokens: int, limits: PlanLimits
+    stages: Sequence[LatencyModel],
+    prompt_tokens: int,
+    num_computed_tokens: int,
+    limits: PlanLimits,
+    max_in_flight: int | None = None,
 ) -> tuple[int, Plan]:
     """The fixed size with the earliest first token, and its plan.
 
@@ -92,7 +96,13 @@ def best_fixed_plan(
     plans = [
         (
             size,
-            plan_fixed_chunks(stages, prompt_tokens, size, num_computed_tokens=num_computed_tokens),
+            plan_fixed_chunks(
+                stages,
+                prompt_tokens,
+                size,
+                num_computed_tokens=num_computed_tokens,
+                max_in_flight=max_in_flight,
+            ),
         )
         for size in fixed_sizes_tokens(limits.max_chunk_tokens)
     ]
@@ -107,6 +117,7 @@ def plan_prompt(
     *,
     name: str = "",
     num_computed_tokens: int = 0,
+    max_in_flight: int | None = None,
     layers: Sequence[int] | None = None,
 ) -> PromptPlan:
     """Plans one prompt and compares.
@@ -117,6 +128,8 @@ def plan_prompt(
         prompt_tokens: the whole prompt.
         name: which one of a distribution.
         num_computed_tokens: of its front, found in the prefix cache.
+        max_in_flight: steps scheduled that have not left the last stage; None for as many as
+            stages.
         layers: of each stage as it was measured; None where unknown.
     """
     if num_computed_tokens >= prompt_tokens:
@@ -130,10 +143,13 @@ def plan_prompt(
         stages,
         prompt_tokens,
         num_computed_tokens=num_computed_tokens,
+        max_in_flight=max_in_flight,
         **limits.arguments,
     )
     left = [(prompt_tokens - num_computed_tokens, num_computed_tokens)]
-    best_tokens, best = best_fixed_plan(stages, prompt_tokens, num_computed_tokens, limits)
+    best_tokens, best = best_fixed_plan(
+        stages, prompt_tokens, num_computed_tokens, limits, max_in_flight
+    )
     split = None
     if layers is not None and not pipeline.is_even:
         split = best_layer_split(stages, prompt_tokens, layers, **limits.arguments)

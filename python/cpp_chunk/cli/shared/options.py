@@ -157,6 +157,17 @@ MultipleOf = Annotated[
         show_default=False,
     ),
 ]
+MaxInFlight = Annotated[
+    int | None,
+    option(
+        "--max-in-flight",
+        kind=whole_from(1, 2 * MAX_STAGES),
+        help="Steps scheduled that have not left the last stage.",
+        metavar="STEPS",
+        panel=PIPELINE,
+        show_default="the stages",
+    ),
+]
 MaxStepMs = Annotated[
     float | None,
     option(

@@ -155,17 +155,7 @@ def simulate(
             panel=options.PIPELINE,
         ),
     ] = 0.0,
-    max_in_flight: Annotated[
-        int | None,
-        option(
-            "--max-in-flight",
-            kind=whole_from(1, _MAX_COUNT),
-            help="Steps scheduled that have not left the last stage.",
-            metavar="STEPS",
-            panel=options.PIPELINE,
-            show_default="the stages",
-        ),
-    ] = None,
+    max_in_flight: options.MaxInFlight = None,
     max_num_seqs: Annotated[
         int,
         option(
