@@ -105,7 +105,10 @@ class Probe:
         # The same beginning again: the prefix hit is history.
         self.generate(prompt[:4096] + rng.choices(range(256), k=PROMPT_TOKENS - 4096))
         facts["prefix_hit"] = list(self.steps)
-        self.generate(*(rng.choices(range(256), k=n) for n in (3000, 40, 3000)), max_tokens=24)
+        # More than two full steps: the rest meets decodes, however long steps are to be.
+        self.generate(
+            *(rng.choices(range(256), k=n) for n in (3000, 40, 3000, 3000)), max_tokens=24
+        )
         facts["mixed"] = list(self.steps)
         facts["measured_steps"] = self.scheduler._cpp_chunk_feedback._report.status.measured_steps
         fresh = rng.choices(range(256), k=PROMPT_TOKENS)
