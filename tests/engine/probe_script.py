@@ -105,10 +105,11 @@ class Probe:
         # The same beginning again: the prefix hit is history.
         self.generate(prompt[:4096] + rng.choices(range(256), k=PROMPT_TOKENS - 4096))
         facts["prefix_hit"] = list(self.steps)
-        # More than two full steps: the rest meets decodes, however long steps are to be.
-        self.generate(
-            *(rng.choices(range(256), k=n) for n in (3000, 40, 3000, 3000)), max_tokens=24
-        )
+        # When the first prompt is answered, at most its own last step and one more are behind it,
+        # of BUDGET_TOKENS each. What is left then meets decodes, also where the guard of a busy
+        # machine goes over to fixed chunks half-way.
+        lengths = (3000, 40, 3000, 3000, 3000, 3000)
+        self.generate(*(rng.choices(range(256), k=n) for n in lengths), max_tokens=24)
         facts["mixed"] = list(self.steps)
         facts["measured_steps"] = self.scheduler._cpp_chunk_feedback._report.status.measured_steps
         fresh = rng.choices(range(256), k=PROMPT_TOKENS)
