@@ -8,7 +8,6 @@
 #include "cpp_chunk/error.h"
 #include "cpp_chunk/fit_data.h"
 #include "cpp_chunk/log_ratio.h"
-#include "cpp_chunk/number_text.h"
 
 namespace cpp_chunk {
 namespace {

@@ -22,6 +22,15 @@ double best_ms(const BusyPeriod& period) {
   return period.best_step_ms(kCost, kConstantMs, kOtherRounds);
 }
 
+// Whoever joins both from now on, until what joined before is forgotten.
+void expect_alike(BusyPeriod& period, BusyPeriod& undisturbed, int num_joins) {
+  for (int prompt = 0; prompt < num_joins; ++prompt) {
+    period.join(work_of(1000), kFull);
+    undisturbed.join(work_of(1000), kFull);
+    EXPECT_DOUBLE_EQ(best_ms(period), best_ms(undisturbed)) << prompt;
+  }
+}
+
 TEST(BusyPeriod, OnePromptGetsItsOwnBestStep) {
   BusyPeriod period;
   period.begin(work_of(2700));
@@ -120,11 +129,7 @@ TEST(BusyPeriod, WhatIsWithdrawnIsForgottenWhole) {
     period.join(work_of(60'000), kFull);
   }
   period.withdraw(work_of(40 * 60'000));
-  for (int prompt = 0; prompt < 120; ++prompt) {
-    period.join(work_of(1000), kFull);
-    undisturbed.join(work_of(1000), kFull);
-    EXPECT_DOUBLE_EQ(best_ms(period), best_ms(undisturbed)) << prompt;
-  }
+  expect_alike(period, undisturbed, 120);
 }
 
 TEST(BusyPeriod, WhatIsWithdrawnInPartIsOfTheLatestJoin) {
@@ -136,11 +141,7 @@ TEST(BusyPeriod, WhatIsWithdrawnInPartIsOfTheLatestJoin) {
   period.join(work_of(60'000), kFull);
   period.withdraw(work_of(30'000));
   undisturbed.join(work_of(30'000), kFull);
-  for (int prompt = 0; prompt < 130; ++prompt) {
-    period.join(work_of(1000), kFull);
-    undisturbed.join(work_of(1000), kFull);
-    EXPECT_DOUBLE_EQ(best_ms(period), best_ms(undisturbed)) << prompt;
-  }
+  expect_alike(period, undisturbed, 130);
 }
 
 TEST(BusyPeriod, WhoIsWithdrawnHasNotComeLate) {

@@ -35,8 +35,8 @@ TEST(FlowShop, EqualStagesByHand) {
 }
 
 TEST(FlowShop, AShortStepWaitsTheLessTheMoreStepsAreInside) {
-  // Two stages. The fourth step enters when the second has left, or at once when the first stage is
-  // free: 3 ms after the second began, 4 ms before it leaves.
+  // With two inside, the fourth step enters when the second has left, at 9 ms, though the first
+  // stage is free at 6.
   const auto makespan = [](std::int64_t max_in_flight) {
     return makespan_ms(Stages(token_a_ms(), 2, max_in_flight), {1, 4, 1, 4, 1, 4});
   };

@@ -18,22 +18,18 @@ def engine_environment() -> dict[str, str]:
 
 
 def script_environment(cache_dir: Path) -> dict[str, str]:
-    """For a script of this folder: it finds its neighbours, and a cache folder of its own."""
-    return {**engine_environment(), **forked(), "CPP_CHUNK_CACHE_DIR": str(cache_dir)}
+    """For a script of this folder: it finds its neighbours, and a cache folder of its own.
 
-
-def forked() -> dict[str, str]:
-    """Workers are forked: a third of an engine's start is vLLM's import in each of them."""
+    Its workers are forked: a third of an engine's start is vLLM's import in each of them.
+    """
+    paths = [str(PROCESS_START), str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
     return {
-        "PYTHONPATH": python_path(PROCESS_START, REPOSITORY),
+        **engine_environment(),
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         # What vLLM gives to the workers that it spawns: each keeps its threads on its own core.
         "LD_PRELOAD": os.pathsep.join(openmp_libraries()),
+        "CPP_CHUNK_CACHE_DIR": str(cache_dir),
     }
-
-
-def python_path(*folders: Path) -> str:
-    paths = [*map(str, folders), os.environ.get("PYTHONPATH", "")]
-    return os.pathsep.join(path for path in paths if path)
 
 
 def openmp_libraries() -> list[str]:

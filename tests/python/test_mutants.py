@@ -2,7 +2,9 @@
 
 import pytest
 
+from tests.mutants.build import REPOSITORY
 from tests.mutants.mutations import mutations
+from tests.mutants.run import explanations
 
 
 def words(source: str) -> list[str]:
@@ -40,3 +42,11 @@ def test_they_change_what_they_say() -> None:
     assert "double f() { return a -\n  2.0 * b; }\n" in texts
     assert "double f() { return a +\n  (2.0 / 2) * b; }\n" in texts
     assert len(set(texts)) == len(texts)
+
+
+def test_every_explanation_is_of_a_change_that_is_made() -> None:
+    unmade = set(explanations())
+    for name in {name for name, _ in unmade}:
+        source = (REPOSITORY / "csrc" / "cpp_chunk" / f"{name}.cpp").read_bytes()
+        unmade -= {(name, one.words) for one in mutations(source)}
+    assert not unmade

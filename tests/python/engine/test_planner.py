@@ -54,7 +54,6 @@ def test_steps_are_as_long_as_the_steps_in_flight_allow() -> None:
             max_in_flight=max_in_flight,
         )
         made.set_models([KIMI_STAGE] * 4, GAP_MS)
-        # One that others wait behind, and that is cut at every step where fewer are inside.
         made.set_backlog([(60_000, 0)] * 8, 0, num_decodes=400, decode_context_tokens=1_600_000)
         assert made.target_ms is not None
         return made.target_ms
